@@ -1,0 +1,65 @@
+"""How good is a prediction? Everything is read off one confusion matrix over the whole set."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from labkit.lnm import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores in percent. `iou[k]` is NaN where class k is absent from both prediction and label."""
+
+    iou: list[float]
+    miou: float  # mean over present classes
+    absent: list[int]  # class ids left out of the mean
+    pixel_accuracy: float
+    confusion: Tensor  # (K, K) int64, rows = label, columns = prediction
+
+
+def confusion_matrix(prediction: Tensor, target: Tensor, *, num_classes: int, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Counts of labelled pixels.
+
+    Args:
+        prediction: (N, H, W) int64 class ids.
+        target: (N, H, W) int64 class ids or ignore_index (void, not counted).
+
+    Returns:
+        (K, K) int64, rows = label, columns = prediction.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"confusion_matrix: prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ; "
+            "predict at the label's own size."
+        )
+    if (target == ignore_index).all():
+        return torch.zeros(num_classes, num_classes, dtype=torch.int64, device=target.device)
+    return multiclass_confusion_matrix(prediction, target, num_classes, ignore_index=ignore_index)
+
+
+def scores_from_confusion(confusion: Tensor) -> Scores:
+    """IoU per class, mIoU over the classes that occur, pixel accuracy; all in percent.
+
+    Args:
+        confusion: (K, K) counts, rows = label, columns = prediction, summed over the set.
+
+    Returns:
+        Scores; miou and pixel_accuracy are NaN where no pixel was counted.
+    """
+    counts = confusion.double().cpu()
+    hit = counts.diagonal()
+    union = counts.sum(0) + counts.sum(1) - hit
+    iou = 100 * hit / union  # 0/0 = NaN marks an absent class
+    return Scores(
+        iou=iou.tolist(),
+        miou=iou.nanmean().item(),
+        absent=(union == 0).nonzero().flatten().tolist(),
+        pixel_accuracy=(100 * hit.sum() / counts.sum()).item(),
+        confusion=confusion.cpu(),
+    )
