@@ -1,0 +1,79 @@
+"""The same question asked of the grad-cam library, as most papers draw it. The only door to pytorch_grad_cam.
+
+It scales every map to 0-1 on its own, so maps of two inputs lose their common scale; `03_analysis` shows this beside ours.
+"""
+
+import copy
+
+import numpy as np
+import torch
+from pytorch_grad_cam import LayerCAM
+from torch import Tensor, nn
+
+from labkit.attribution.layercam import IMAGE_CHANNELS
+from labkit.models import SegmentationNetwork, find_stem
+
+
+class SplitStem(nn.Module):
+    """A stem as two convolutions that add up, so that a library can look at either."""
+
+    def __init__(self, stem: nn.Conv2d) -> None:
+        super().__init__()
+        self.image, self.label = copy.deepcopy(stem), copy.deepcopy(stem)
+        self.image.in_channels, self.label.in_channels = IMAGE_CHANNELS, stem.in_channels - IMAGE_CHANNELS
+        self.image.weight = nn.Parameter(stem.weight.detach()[:, :IMAGE_CHANNELS].clone())
+        self.label.weight = nn.Parameter(stem.weight.detach()[:, IMAGE_CHANNELS:].clone())
+        self.image.bias, self.label.bias = None, None
+        self.bias = stem.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        joint = self.image(inputs[:, :IMAGE_CHANNELS]) + self.label(inputs[:, IMAGE_CHANNELS:])
+        return joint if self.bias is None else joint + self.bias[:, None, None]
+
+
+class _MeanLogit:
+    """grad-cam target: mean logit of a class over a region (H, W) bool."""
+
+    def __init__(self, category: int, region: Tensor) -> None:
+        self.category, self.region = category, region
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        return logits[self.category][self.region].mean()
+
+
+class _FullSize(nn.Module):
+    """A network whose forward gives full-size logits."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.network.to_full_size(self.network(inputs), inputs.shape[2:])
+
+
+def library_layercam(
+    network: SegmentationNetwork, images: Tensor, label_channel: Tensor, *, category: int, region: Tensor
+) -> dict[str, np.ndarray]:
+    """pytorch_grad_cam.LayerCAM at the image and at the label half of the stem, scaled as the library scales.
+
+    Args:
+        network: an assisted network; a float32 copy is worked on, the original is not touched.
+        images: (N, 3, H, W); label_channel: (N, C, H, W).
+        region: (N, H, W) bool, not empty in any frame: where the logit of `category` is averaged.
+
+    Returns:
+        {"image": (N, H, W), "label": (N, H, W)}, float32, each frame's maximum 1.
+    """
+    full = _FullSize(copy.deepcopy(network)).float().eval()
+    name, stem = find_stem(full.network.encoder)
+    split = SplitStem(stem)
+    full.network.encoder.set_submodule(name, split)
+    full.requires_grad_(True)  # the library crashes on frozen parameters
+    inputs = torch.cat([images, label_channel], dim=1).float()
+    targets = [_MeanLogit(category, one) for one in region]
+    maps = {}
+    for branch, layer in (("image", split.image), ("label", split.label)):
+        with LayerCAM(full, [layer]) as cam:
+            maps[branch] = cam(inputs, targets=targets)
+    return maps
