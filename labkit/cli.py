@@ -1,0 +1,109 @@
+"""The command line: run the notebooks headless, score a run, predict an image."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Label Assisted Distillation, headless.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+Set = Annotated[list[str], typer.Option("--set", metavar="name=value", help="A setting; repeat for more.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+class Target(StrEnum):
+    """What `labkit run` runs."""
+
+    noising = "noising"
+    teacher = "teacher"
+    student = "student"
+    analysis = "analysis"
+    all = "all"
+
+
+@app.command()
+def run(
+    target: Target,
+    set_: Set = [],  # noqa: B006
+    seeds: Annotated[str, typer.Option(help="Seeds of `all`, separated by commas.")] = "0",
+    jobs: Annotated[int, typer.Option(help="Runs of `all` side by side; 0 = two on a CPU, one on a GPU.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Run a notebook headless, or the whole thread (`all`). Settings are checked before anything starts."""
+    with _told_in_words(debug):
+        from labkit import headless
+
+        values = _settings(set_)
+        if target is Target.all:
+            failed = headless.run_all(values, seeds=_seeds(seeds), jobs=jobs)
+            if failed:
+                raise headless.HeadlessError(f"failed: {', '.join(failed)}. The same command goes on where it stopped.")
+            return
+        settings = headless.check_settings(target.value, values)
+        print(headless.run_notebook(target.value, settings))
+
+
+@app.command()
+def evaluate(run: str, set_: Set = [], debug: Debug = False) -> None:  # noqa: B006
+    """Score a finished run on a split (--set split=test), of its own or another data set with the same classes."""
+    with _told_in_words(debug):
+        from labkit import evaluation
+        from labkit.config import EvaluateSettings
+
+        for line in evaluation.evaluate_run(run, EvaluateSettings(**_settings(set_))):
+            print(line)
+
+
+@app.command()
+def predict(
+    run: str,
+    image: Path,
+    label: Annotated[Path | None, typer.Option(help="Label for an assisted teacher: single-channel class ids, 255 = void.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the picture goes; default <image>-<method>.png.")] = None,
+    runs: Annotated[str, typer.Option(help="Folder of run folders.")] = "",
+    debug: Debug = False,
+) -> None:
+    """Write the coloured prediction of a finished run for one image."""
+    with _told_in_words(debug):
+        from labkit import evaluation
+
+        print(evaluation.predict_image(run, image, label=label, output=output, runs=runs))
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    """name=value pairs; values stay text, the settings classes give them types."""
+    from labkit.config import SettingsError
+
+    wrong = [pair for pair in pairs if "=" not in pair]
+    if wrong:
+        raise SettingsError(f"--set {wrong[0]}: expected name=value.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _seeds(text: str) -> list[int]:
+    from labkit.config import SettingsError
+
+    if not all(part.strip().isdigit() for part in text.split(",")):
+        raise SettingsError(f"--seeds {text}: expected whole numbers of at least 0 separated by commas, such as 0,1,2.")
+    return [int(part) for part in text.split(",")]
+
+
+@contextlib.contextmanager
+def _told_in_words(debug: bool) -> Iterator[None]:
+    """Expected errors become one message and exit code 2 (settings, data, records) or 1 (a run that failed)."""
+    from labkit.config import SettingsError
+    from labkit.datasets import DataError
+    from labkit.engine import TrainingError
+    from labkit.headless import HeadlessError
+    from labkit.records import RecordError
+
+    try:
+        yield
+    except (SettingsError, DataError, RecordError, TrainingError, HeadlessError) as error:
+        if debug:
+            raise
+        print(f"labkit: {error}", file=sys.stderr)
+        raise typer.Exit(1 if isinstance(error, HeadlessError | TrainingError) else 2) from None

@@ -1,0 +1,241 @@
+"""The loop: schedule, precision, evaluation, checkpoint, resume. Knows nothing of teachers and students."""
+
+import contextlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from labkit.config import TrainSettings
+from labkit.datasets import Batch, TrainBatches
+from labkit.metrics import Scores, confusion_matrix, scores_from_confusion
+from labkit.records import RecordError, Run
+from labkit.steps import StepOutput
+from labkit.streams import stream_generator, stream_seed
+
+Step = Callable[[Batch, torch.Generator], StepOutput]
+Predict = Callable[[Batch], Tensor]
+CHECKPOINT = "last.safetensors"
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message holds the step and its terms."""
+
+
+def choose_device(device: str) -> torch.device:
+    """auto = cuda where there is one."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("setting device: got cuda; this machine has none that torch can use. Use device=auto or cpu.")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """auto = bf16 where the device computes in it natively, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 autocast, or a context that does nothing."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def learning_rate_at(step: int, *, peak: float, steps: int, warmup_steps: int, poly_power: float) -> float:
+    """Linear warm-up times poly decay: peak * min(1, (step+1)/warmup) * (1 - step/steps)^power."""
+    warm = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+    return peak * warm * (1 - step / steps) ** poly_power
+
+
+def make_optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """SGD with momentum or AdamW, over every parameter."""
+    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(network.parameters(), momentum=settings.momentum, **common)
+    return torch.optim.AdamW(network.parameters(), **common)
+
+
+@torch.no_grad()
+def evaluate(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> Scores:
+    """Score a predictor over a set: whole images, single scale, void excluded, one confusion matrix.
+
+    Args:
+        predict: Batch -> full-size logits (N, K, H, W); its network is in eval mode.
+        batches: every frame once.
+    """
+    return scores_from_confusion(sum(confusions(predict, batches, num_classes=num_classes, device=device, precision=precision)))
+
+
+@torch.no_grad()
+def confusions(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> list[Tensor]:
+    """One (K, K) confusion matrix per frame, in order, on the CPU."""
+    found = []
+    for batch in batches:
+        batch = batch.to(device)
+        with autocast(device, precision):
+            prediction = predict(batch).argmax(1)
+        pairs = zip(prediction.cpu(), batch.target.cpu(), strict=True)
+        found += [confusion_matrix(p, t, num_classes=num_classes) for p, t in pairs]
+    return found
+
+
+def train(
+    step: Step,
+    network: nn.Module,
+    batches: TrainBatches,
+    *,
+    settings: TrainSettings,
+    run: Run,
+    evaluation: Callable[[], dict[str, float]],
+    device: torch.device,
+    precision: str,
+) -> float:
+    """Train to settings.train_steps, from the run's checkpoint where it has one.
+
+    Args:
+        step: (batch, generator) -> StepOutput; the only thing that knows the method.
+        network: what is trained; on the device.
+        batches: item s is the batch of step s.
+        run: its folder takes log.jsonl and the checkpoint.
+        evaluation: () -> {reading: mIoU}, called every evaluate_every_steps and at the end, network in eval mode.
+
+    Returns:
+        Seconds this call trained.
+
+    Raises:
+        TrainingError: the loss is not finite; nothing after the last checkpoint is kept.
+    """
+    optimiser = make_optimiser(network, settings)
+    start = load_checkpoint(run.folder / CHECKPOINT, network, optimiser, run_id=run.run_id, device=device)
+    log = [row for row in run.log_rows() if row["step"] <= start]
+    every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
+    began = time.monotonic()
+    with _log_file(run.folder / "log.jsonl", log) as write_row, _progress(start, settings.train_steps) as bar:
+        network.train()
+        loader = batches.loader(start=start, steps=settings.train_steps, workers=settings.workers)
+        for number, batch in enumerate(loader, start=start):
+            rate = learning_rate_at(
+                number, peak=settings.learning_rate, steps=settings.train_steps,
+                warmup_steps=settings.warmup_steps, poly_power=settings.poly_power,
+            )  # fmt: skip
+            output = _update(step, batch.to(device), optimiser, rate, settings.seed, number, device, precision)
+            bar.update()
+            done = number + 1
+            if done % settings.log_every_steps == 0 or done == settings.train_steps:
+                terms = {name: value.item() for name, value in output.terms.items()}
+                bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()} | {"img/s": _images_per_second(bar, settings)})
+                write_row({"step": done, "learning_rate": rate, "loss": output.loss.item(), **terms})
+            if done % every == 0 or done == settings.train_steps:
+                network.eval()
+                write_row({"step": done, "miou": _told(evaluation(), done, settings.train_steps)})
+                network.train()
+            if done % settings.checkpoint_every_steps == 0 or done == settings.train_steps:
+                save_checkpoint(run.folder / CHECKPOINT, network, optimiser, step=done, run_id=run.run_id)
+    network.eval()
+    return time.monotonic() - began
+
+
+def _update(
+    step: Step, batch: Batch, optimiser: torch.optim.Optimizer, rate: float, seed: int, number: int,
+    device: torch.device, precision: str,
+) -> StepOutput:  # fmt: skip
+    """One optimiser step; noise and dropout are functions of (seed, step)."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    torch.manual_seed(stream_seed("dropout", seed, number))
+    with autocast(device, precision):
+        output = step(batch, stream_generator("noise", seed, number, device=device))
+    if not torch.isfinite(output.loss):
+        terms = ", ".join(f"{name} {value.item():.4g}" for name, value in output.terms.items())
+        raise TrainingError(f"step {number + 1}: the loss is not finite ({terms}). Lower learning_rate, or use precision=fp32.")
+    optimiser.zero_grad(set_to_none=True)
+    output.loss.backward()
+    optimiser.step()
+    return output
+
+
+def _told(miou: dict[str, float], step: int, steps: int) -> dict[str, float]:
+    """Print an evaluation; say in words when an assisted teacher does not use its label."""
+    readings = ", ".join(f"{reading} {value:.1f}" for reading, value in miou.items())
+    tqdm.write(f"step {step}: mIoU {readings}", file=sys.stdout)
+    if "true_label" in miou:
+        reliance = miou["true_label"] - miou["foreign_label"]
+        if 2 * step > steps and reliance < 1:
+            tqdm.write(
+                f"warning: reliance (true minus foreign label) is {reliance:.1f} mIoU: this teacher ignores its label and is in effect "
+                "a plain one. Raise label_scale, lower consistency_weight, or train longer.",
+                file=sys.stdout,
+            )
+    return miou
+
+
+def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, step: int, run_id: str) -> None:
+    """Weights, optimiser state and step in one safetensors file, renamed into place.
+
+    Differs: one file instead of a folder, because a rename replaces a file atomically and a folder not. There is no state
+    of randomness to keep: order, augmentation, noise and dropout are functions of (seed, step, index).
+    """
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for index, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
+    beside = path.with_name(f".{path.name}")
+    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    save_file(kept, beside, metadata={"step": str(step), "run_id": run_id})
+    beside.replace(path)
+
+
+def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, run_id: str, device: torch.device) -> int:
+    """Put a checkpoint's state back; returns its step, 0 where there is none.
+
+    Raises:
+        RecordError: the checkpoint is another run's.
+    """
+    if not path.is_file():
+        return 0
+    with safe_open(path, "pt", device=str(device)) as file:
+        facts = file.metadata()
+        if facts["run_id"] != run_id:
+            raise RecordError(f"{path}: checkpoint of {facts['run_id']}; expected {run_id}. Delete it to start anew.")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    network.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")})
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimiser."):
+            _, index, key = name.split(".")
+            state.setdefault(int(index), {})[key] = value
+    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
+    return int(facts["step"])
+
+
+@contextlib.contextmanager
+def _log_file(path: Path, rows: list[dict]):
+    """Append rows to a log, one JSON object per line; rows after the checkpoint are dropped first."""
+    with path.open("w", encoding="utf-8") as file:
+
+        def write_row(row: dict) -> None:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+
+        for row in rows:
+            write_row(row)
+        yield write_row
+
+
+def _progress(start: int, steps: int) -> tqdm:
+    interval = 0.5 if sys.stdout.isatty() else 5
+    return tqdm(total=steps, initial=start, file=sys.stdout, unit="step", mininterval=interval, ncols=110, leave=True)
+
+
+def _images_per_second(bar: tqdm, settings: TrainSettings) -> str:
+    rate = bar.format_dict["rate"]
+    return f"{rate * settings.batch_size:.0f}" if rate else "?"

@@ -1,0 +1,264 @@
+"""From settings to a finished run: what a teacher and a student are made of, trained, scored and recorded."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from labkit.config import SettingsError, StudentSettings, TeacherSettings, TrainSettings, resolve
+from labkit.datasets import (
+    Batch,
+    DatasetInfo,
+    Split,
+    TrainBatches,
+    dataset_info,
+    dataset_recipe,
+    evaluation_batches,
+    joint_augmentation,
+    open_split,
+)
+from labkit.engine import CHECKPOINT, Predict, Step, autocast, choose_device, choose_precision, confusions, train
+from labkit.lnm import LabelNoising
+from labkit.losses import DISTANCES
+from labkit.metrics import Scores, scores_from_confusion
+from labkit.models import SegmentationNetwork, build_network
+from labkit.records import Run, check_outputs, describe_run, find_run, start_run, write_json
+from labkit.steps import (
+    predict_from_image,
+    predict_with_foreign_label,
+    predict_with_label,
+    predict_with_zero_label,
+    student_step,
+    teacher_step,
+)
+
+EVALUATION_BATCH = 20  # frames; fixed, because low precision rounds differently in other batches
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run and everything it trains and is judged with."""
+
+    run: Run
+    info: DatasetInfo
+    network: SegmentationNetwork
+    noising: LabelNoising | None  # what an assisted teacher reads; None = the image alone
+    device: torch.device
+    precision: str
+    train_split: Split
+    val_split: Split
+    teacher: "Experiment | None" = None
+
+    @property
+    def settings(self) -> TrainSettings:
+        return self.run.settings
+
+    @property
+    def train_batches(self) -> TrainBatches:
+        """Augmented training batches, a function of (seed, step)."""
+        settings = self.settings
+        augmentation = joint_augmentation(
+            self.info,
+            crop=(settings.crop_height, settings.crop_width),
+            scale=(settings.scale_min, settings.scale_max),
+            brightness=settings.brightness,
+        )
+        return TrainBatches(self.train_split, self.info, augmentation, batch_size=settings.batch_size, seed=settings.seed)
+
+    def readings(self) -> dict[str, Predict]:
+        """What this network can be shown, by the name the tables use."""
+        network, noising, seed = self.network, self.noising, self.settings.seed
+        if noising is None:
+            return {"image": lambda batch: predict_from_image(network, batch)}
+        return {
+            "true_label": lambda batch: predict_with_label(network, batch, noising, seed=seed),
+            "foreign_label": lambda batch: predict_with_foreign_label(network, batch, noising, seed=seed),
+            "zero_label": lambda batch: predict_with_zero_label(network, batch),
+        }
+
+    def confusions(self, split: Split) -> dict[str, list[Tensor]]:
+        """Per reading, one (K, K) confusion matrix per frame of a split."""
+        return {
+            reading: confusions(
+                predict, evaluation_batches(split, self.info, batch_size=EVALUATION_BATCH),
+                num_classes=self.info.num_classes, device=self.device, precision=self.precision,
+            )
+            for reading, predict in self.readings().items()
+        }  # fmt: skip
+
+    def scores(self, split: Split) -> dict[str, Scores]:
+        """Per reading, the scores over a split."""
+        return {reading: scores_from_confusion(sum(found)) for reading, found in self.confusions(split).items()}
+
+    def logits(self, reading: str, batch: Batch) -> Tensor:
+        """Full-size logits (N, K, H, W) of one reading, without gradient, on the CPU."""
+        with torch.no_grad(), autocast(self.device, self.precision):
+            return self.readings()[reading](batch.to(self.device)).cpu()
+
+
+def planned_run(settings: TeacherSettings | StudentSettings) -> Run:
+    """The run these settings make, recipe filled in and teacher found; nothing is built or written.
+
+    Raises:
+        SettingsError, RecordError: a setting out of range, no such recipe, or no complete teacher of that name.
+    """
+    resolved = resolve(settings, dataset_recipe(settings.dataset, settings.recipe))
+    if isinstance(settings, TeacherSettings) or not settings.teacher:
+        return describe_run(resolved)
+    teacher = find_run(settings.teacher, settings.runs)
+    if teacher.role != "teacher":
+        raise SettingsError(f"setting teacher: {teacher.run_id} is a student; expected a teacher's run.")
+    if teacher.settings.dataset != settings.dataset:
+        raise SettingsError(f"setting teacher: {teacher.run_id} was trained on {teacher.settings.dataset}; expected {settings.dataset}.")
+    return describe_run(resolved, teacher)
+
+
+def prepare(settings: TeacherSettings | StudentSettings) -> Experiment:
+    """Network, data, noising and teacher by the settings of a run; nothing is trained or written yet."""
+    return _prepare(planned_run(settings))
+
+
+def load_experiment(run: Run, **changes: Any) -> Experiment:
+    """A complete run's network with its trained weights, in eval mode.
+
+    Args:
+        changes: settings that say where it runs (device, threads, data_root).
+
+    Raises:
+        RecordError: the weights are not those the manifest recorded.
+    """
+    check_outputs(run.folder, run.manifest(), ("model.safetensors",))
+    experiment = _prepare(replace(run, settings=run.settings.model_copy(update=changes)))
+    _load_weights(experiment)
+    return experiment
+
+
+def training_step(experiment: Experiment) -> Step:
+    """The paper's step for this experiment, as the engine calls it."""
+    settings, network = experiment.settings, experiment.network
+    if isinstance(settings, TeacherSettings) and settings.method == "lad":
+        return lambda batch, generator: teacher_step(
+            network, batch, experiment.noising, generator=generator, consistency_weight=settings.consistency_weight,
+            distance=DISTANCES[settings.consistency_distance], temperature=settings.consistency_temperature,
+            distance_stride=settings.distance_stride, void_in_distance=settings.void_in_distance,
+        )  # fmt: skip
+    if experiment.teacher is None:
+        return lambda batch, generator: student_step(
+            network, None, batch, None, generator=generator, distillation_weight=0, distance=DISTANCES["kd"], temperature=1
+        )
+    shown = shown_to_student(experiment)
+    return lambda batch, generator: student_step(
+        network, experiment.teacher.network, batch, shown, generator=generator,
+        distillation_weight=settings.distillation_weight, distance=DISTANCES[settings.distance],
+        temperature=settings.distillation_temperature, distance_stride=settings.distance_stride,
+        void_in_distance=settings.void_in_distance,
+    )  # fmt: skip
+
+
+def shown_to_student(experiment: Experiment) -> LabelNoising | None:
+    """The noising an assisted teacher reads while it teaches: its own, with the student's weights and pixel noise."""
+    noising, settings = experiment.teacher.noising, experiment.settings
+    return replace(noising, weights=settings.distill_weights, pixel_std=settings.pixel_std) if noising else None
+
+
+def fit(experiment: Experiment) -> dict[str, Any]:
+    """Train (or go on from the last checkpoint), score, save and record; a complete run is only read.
+
+    Returns:
+        The run's metrics.
+    """
+    run, settings = experiment.run, experiment.settings
+    if run.state == "complete":
+        print(f"{run.run_id} is complete; its weights are loaded.")
+        check_outputs(run.folder, run.manifest(), ("model.safetensors", "metrics.json"))
+        _load_weights(experiment)
+        return run.metrics()
+    start_run(run)
+    try:
+        seconds = train(
+            training_step(experiment), experiment.network, experiment.train_batches, settings=settings, run=run,
+            evaluation=lambda: {name: score.miou for name, score in experiment.scores(experiment.val_split).items()},
+            device=experiment.device, precision=experiment.precision,
+        )  # fmt: skip
+        metrics = measured(experiment, experiment.scores(experiment.val_split), "val", experiment.val_split)
+        weights = {name: value.cpu().contiguous() for name, value in experiment.network.state_dict().items()}
+        save_file(weights, run.folder / "model.safetensors")
+        write_json(run.folder / "metrics.json", metrics)
+        run.complete(
+            seconds=round(run.manifest().get("seconds", 0) + seconds, 1), images_seen=settings.train_steps * settings.batch_size,
+            device=experiment.device.type, precision=experiment.precision, threads=torch.get_num_threads(), metrics=metrics,
+        )  # fmt: skip
+        (run.folder / CHECKPOINT).unlink()  # three times the weights' size, and nothing is left to resume
+    except BaseException as error:
+        run.mark("failed", error=f"{type(error).__name__}: {error}")
+        raise
+    return metrics
+
+
+def measured(experiment: Experiment, scores: dict[str, Scores], split: str, frames: Split) -> dict[str, Any]:
+    """Scores as a record: the protocol, and per reading mIoU, IoU by class, absent classes and pixel accuracy."""
+    names = experiment.info.class_names
+    settings = experiment.settings
+    protocol = f"{len(frames)} frames of {split}, whole, {settings.height} x {settings.width}, single scale, void excluded"
+    return {
+        "split": split, "protocol": protocol, "steps": settings.train_steps, "parameters": _parameters(experiment.network),
+        "readings": {
+            reading: {
+                "miou": round(score.miou, 3), "pixel_accuracy": round(score.pixel_accuracy, 3),
+                "iou": {name: None if i in score.absent else round(score.iou[i], 3) for i, name in enumerate(names)},
+                "absent": [names[i] for i in score.absent],
+            }
+            for reading, score in scores.items()
+        },
+    }  # fmt: skip
+
+
+def open_experiment_split(experiment: Experiment, split: str) -> Split:
+    """Another split of the experiment's data set, at its size; all its frames."""
+    settings = experiment.settings
+    return open_split(settings.dataset, split, root=settings.data_root, size=0, height=settings.height, width=settings.width)
+
+
+def _prepare(run: Run) -> Experiment:
+    settings = run.settings
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    info = dataset_info(settings.dataset)
+    device = choose_device(settings.device)
+    assisted = isinstance(settings, TeacherSettings) and settings.method == "lad"
+    network = build_network(
+        settings.architecture, settings.encoder, num_classes=info.num_classes,
+        label_channels=settings.label_channels if assisted else 0, encoder_weights=settings.encoder_weights,
+        label_init=settings.label_init if assisted else "normal", seed=settings.seed,
+    )  # fmt: skip
+    noising = _noising(settings, info) if assisted else None
+    where = {"data_root": settings.data_root, "device": settings.device, "threads": settings.threads}
+    return Experiment(
+        run=run, info=info, network=network.to(device, memory_format=torch.channels_last).eval(), noising=noising, device=device,
+        precision=choose_precision(settings.precision, device),
+        train_split=_open(settings, "train", settings.train_size), val_split=_open(settings, "val", settings.val_size),
+        teacher=load_experiment(run.teacher, **where) if run.teacher else None,
+    )  # fmt: skip
+
+
+def _noising(settings: TeacherSettings, info: DatasetInfo) -> LabelNoising:
+    return LabelNoising(
+        num_classes=info.num_classes, class_std=settings.class_std, pixel_std=settings.pixel_std, label_scale=settings.label_scale,
+        void_policy=settings.void_policy, label_channels=settings.label_channels,
+    )  # fmt: skip
+
+
+def _open(settings: TrainSettings, split: str, size: int) -> Split:
+    return open_split(settings.dataset, split, root=settings.data_root, size=size, height=settings.height, width=settings.width)
+
+
+def _load_weights(experiment: Experiment) -> None:
+    experiment.network.load_state_dict(load_file(experiment.run.folder / "model.safetensors", device=str(experiment.device)))
+    for parameter in experiment.network.parameters():
+        parameter.requires_grad_(False)
+
+
+def _parameters(network: SegmentationNetwork) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,50 @@
+"""Figures and tables as build products: every file with the recipe it was made by."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+import labkit
+from labkit.records import Run, file_hash, write_json
+
+MANIFEST = "MANIFEST.json"
+
+
+def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: list[Run], parameters: dict[str, Any]) -> Path:
+    """Write a figure as PNG and PDF, and its recipe into the folder's MANIFEST.json.
+
+    Args:
+        path: ends in .png; the PDF lies beside it.
+        caption, alt: for the reader, and for the reader who does not see it.
+        runs: the complete runs it was made from.
+        parameters: of the notebook that made it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, metadata in ((".png", {"Description": alt}), (".pdf", {"Title": alt[:80], "CreationDate": None})):
+        target = path.with_suffix(suffix)
+        beside = target.with_name(f".{target.name}")
+        figure.savefig(beside, format=suffix[1:], dpi=130, metadata=metadata)
+        beside.replace(target)
+        record_product(target, caption=caption, alt=alt, runs=runs, parameters=parameters)
+    return path
+
+
+def record_product(path: Path, *, caption: str, runs: list[Run], parameters: dict[str, Any], alt: str = "") -> None:
+    """Enter one file into MANIFEST.json beside it: hash, caption, runs, parameters, versions."""
+    manifest = path.parent / MANIFEST
+    entries = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    kept = {name: value for name, value in parameters.items() if name not in ("data_root", "runs", "figures", "device", "threads")}
+    entries[path.name] = {
+        "sha256": file_hash(path), "caption": caption, "alt": alt, "runs": [run.run_id for run in runs],
+        "parameters": kept, "labkit": labkit.__version__, "torch": torch.__version__,
+    }  # fmt: skip
+    write_json(manifest, dict(sorted(entries.items())))
+
+
+def write_records(runs: list[Run], folder: Path) -> None:
+    """records/<run_id>.json beside the figures: the manifest and log of every run a product was made from."""
+    for run in runs:
+        write_json(folder / "records" / f"{run.run_id}.json", run.manifest() | {"log": run.log_rows()})
