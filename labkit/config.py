@@ -193,6 +193,9 @@ def resolve(settings: TrainSettings, recipe: Recipe) -> TrainSettings:
     overrides = {name: value for name, value in (given | filled).items() if name in Recipe.model_fields}
     Recipe(**(recipe.model_dump() | overrides))
     faults = [f"setting {name}: got {given[name]}; expected a value of its own." for name in _unfilled(given, filled)]
+    final = given | filled
+    if final["scale_min"] > final["scale_max"]:
+        faults.append(f"setting scale_min: got {final['scale_min']}; expected at most scale_max, {final['scale_max']}.")
     if given["train_steps"] == 0:
         faults.append("setting train_steps: got 0; expected at least 1, or -1 for the data set's recipe.")
     if faults:
@@ -208,8 +211,9 @@ def settings_hash(settings: dict[str, Any], *, leave_out: frozenset[str] = froze
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """What to say about a name nobody knows: the nearest one, or all."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else "known: " + ", ".join(sorted(known)) + "."
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else "known: " + ", ".join(known) + "."
 
 
 def _unfilled(given: dict[str, Any], filled: dict[str, Any]) -> list[str]:

@@ -159,6 +159,8 @@ def _cross_entropy(network: SegmentationNetwork, logits: Tensor, target: Tensor)
 
 def _at_stride(logits: Tensor, stride: int, wanted: int) -> Tensor:
     """Average-pool logits (N, K, h, w) from one stride to a coarser one, in float32."""
+    if wanted > stride and wanted % stride:
+        raise ValueError(f"distance_stride: {wanted} is no multiple of the logits' stride {stride}; choose one that is.")
     return F.avg_pool2d(logits.float(), wanted // stride, ceil_mode=True) if wanted > stride else logits.float()
 
 

@@ -24,7 +24,7 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
         Columns as in `COLUMNS`. miou in percent; miou_std with ddof 1, blank for one run; run_ids joined by ";".
         teacher = "<method> <architecture> <encoder>" of the teacher; blank fields do not apply.
     """
-    rows = [row for run in runs for row in _rows(run)]
+    rows = [row for run in sorted(runs, key=lambda run: (run.seed, run.run_id)) for row in _rows(run)]
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     keys = [*COLUMNS[:10], "recipe_hash"]

@@ -74,7 +74,8 @@ class TrainBatches(Dataset):
 
     def loader(self, *, start: int, steps: int, workers: int) -> DataLoader:
         """Batches of the steps start..steps-1 in order."""
-        return DataLoader(self, batch_size=None, sampler=range(start, steps), num_workers=workers)
+        order = stream_generator("loader", self.seed)  # drawn from by the loader for its workers; else the global one would be
+        return DataLoader(self, batch_size=None, sampler=range(start, steps), num_workers=workers, generator=order)
 
     def _frame(self, place: int) -> int:
         epoch, position = divmod(place, len(self.split))
@@ -83,7 +84,7 @@ class TrainBatches(Dataset):
 
     def _augmented(self, sample: Sample, step: int, slot: int) -> Sample:
         with torch.random.fork_rng(devices=[]):  # v2 transforms take no generator
-            torch.manual_seed(stream_seed("augment", self.seed, step, slot))
+            torch.default_generator.manual_seed(stream_seed("augment", self.seed, step, slot))
             image, target = self.augmentation(tv_tensors.Image(sample.image), tv_tensors.Mask(sample.target))
         return Sample(image.as_subclass(Tensor), target.as_subclass(Tensor))
 

@@ -97,10 +97,10 @@ def build_network(
     timm_encoder = encoder.startswith("tu-")
     download = (True if timm_encoder else "imagenet") if encoder_weights == "imagenet" else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(stream_seed("weights", seed))
+        torch.default_generator.manual_seed(stream_seed("weights", seed))
         try:
             network = build(encoder_name=encoder, encoder_weights=download, classes=num_classes)
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (KeyError, RuntimeError, ValueError, OSError) as error:
             raise SettingsError(
                 f"setting encoder: {encoder!r} with {architecture} cannot be built: {str(error)[:300]}. "
                 "Expected an smp encoder such as resnet18, or tu-<timm name>."
@@ -125,7 +125,13 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     """
     if not path.is_file():
         raise SettingsError(f"setting encoder_weights: got {str(path)!r}; expected none, imagenet or a file that exists.")
-    found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the readers raise whatever the bytes lead them to
+        raise SettingsError(
+            f"setting encoder_weights: {path.name} cannot be read as tensors ({type(error).__name__}); "
+            "expected a safetensors file, or a torch file that holds tensors and nothing else."
+        ) from error
     expected = encoder.state_dict()
     by_prefix = ({prefix + name.removeprefix("encoder."): value for name, value in found.items()} for prefix in ("", "model."))
     best = max(by_prefix, key=lambda state: len(state.keys() & expected.keys()))

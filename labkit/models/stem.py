@@ -36,6 +36,8 @@ def widen_stem(encoder: nn.Module, label_channels: int, *, label_init: Literal["
 
     Differs: smp's in_channels=4 copies the red filters and scales everything by 3/4.
     """
+    if label_init not in ("normal", "zeros"):
+        raise ValueError(f"widen_stem: label_init is {label_init!r}; expected normal or zeros.")
     name, stem = find_stem(encoder)
     label_slice = torch.zeros(stem.out_channels, label_channels, *stem.kernel_size)
     if label_init == "normal":
@@ -43,4 +45,33 @@ def widen_stem(encoder: nn.Module, label_channels: int, *, label_init: Literal["
     wide = copy.deepcopy(stem)  # keeps subclass, padding rule and bias
     wide.in_channels += label_channels
     wide.weight = nn.Parameter(torch.cat([stem.weight.detach(), label_slice.to(stem.weight)], dim=1))
+    _check_additive(stem, wide, label_channels)
     encoder.set_submodule(name, wide)
+    _check_runs(encoder, wide.in_channels)
+
+
+@torch.no_grad()
+def _check_additive(stem: nn.Conv2d, wide: nn.Conv2d, label_channels: int) -> None:
+    """A stem that normalises its filters over all inputs answers differently to the same image once it is widened."""
+    image = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)
+    nothing = torch.zeros(1, label_channels, 32, 32)
+    if not torch.allclose(wide(torch.cat([image, nothing], 1)), stem(image), rtol=1e-4, atol=1e-5):
+        raise ValueError(
+            f"{type(stem).__name__}: this stem's answer to the image changes when a label channel is added, so its branches do not "
+            "add up. Choose an encoder whose stem is a plain convolution."
+        )
+
+
+@torch.no_grad()
+def _check_runs(encoder: nn.Module, channels: int) -> None:
+    """The widened convolution must be all that reads the input."""
+    training = encoder.training
+    try:
+        encoder.eval()(torch.zeros(1, channels, 64, 64))
+    except RuntimeError as error:
+        raise ValueError(
+            f"{type(encoder).__name__}: more than its first convolution reads the input ({error}), so its stem cannot be widened. "
+            "Choose an encoder with one stem convolution."
+        ) from error
+    finally:
+        encoder.train(training)

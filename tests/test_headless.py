@@ -1,0 +1,135 @@
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pandas as pd
+import pytest
+from PIL import Image
+
+from labkit import headless, tables
+from labkit.config import SettingsError, TeacherSettings
+from labkit.headless import HeadlessError
+from labkit.records import complete_runs, file_hash, project_root
+
+TINY = {
+    "train_size": 8, "val_size": 6, "height": 32, "width": 64, "crop_height": 32, "crop_width": 64,
+    "batch_size": 2, "train_steps": 3, "log_every_steps": 1, "frames": 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def thread(tmp_path_factory):
+    """The whole thread, as `labkit run all` makes it, at the smallest size."""
+    runs = tmp_path_factory.mktemp("thread")
+    assert headless.run_all(TINY | {"runs": str(runs)}, seeds=[0], jobs=2) == []
+    return runs
+
+
+def test_the_thread_makes_five_complete_runs(thread):
+    found = sorted((run.role, run.method) for run in complete_runs(thread))
+    assert found == [("student", "kd"), ("student", "lad"), ("student", "none"), ("teacher", "lad"), ("teacher", "none")]
+
+
+def test_every_run_keeps_its_executed_notebook(thread):
+    for run in complete_runs(thread):
+        (path,) = run.folder.glob("*.ipynb")
+        notebook = nbformat.read(path, as_version=4)
+        assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+
+def test_the_analysis_makes_every_output_with_its_recipe(thread):
+    folder = thread / "figures" / "streets"
+    made = json.loads((folder / "MANIFEST.json").read_text())
+    for name in ("table.csv", "table.md", "noising.png", "curves.png", "predictions.png", "contribution_car.png"):
+        assert made[name]["sha256"] == file_hash(folder / name)
+        assert made[name]["caption"]
+    with Image.open(folder / "contribution_car.png") as picture:
+        assert "label share" in picture.info["Description"]
+    assert len(list((folder / "records").glob("*.json"))) == 5
+
+
+def test_the_table_is_the_one_asked_for(thread):
+    table = pd.read_csv(thread / "figures" / "streets" / "table.csv", keep_default_na=False)
+    assert list(table.columns) == tables.COLUMNS
+    rows = set(zip(table.role, table.method, table.reads, strict=True))
+    assert rows == {
+        ("teacher", "none", "image"), ("teacher", "lad", "true_label"), ("teacher", "lad", "foreign_label"),
+        ("teacher", "lad", "zero_label"), ("student", "none", "image"), ("student", "kd", "image"), ("student", "lad", "image"),
+    }  # fmt: skip
+
+
+def test_no_output_names_a_folder_of_this_machine(thread):
+    folder = thread / "figures" / "streets"
+    for path in [*folder.glob("*.json"), *folder.glob("*.csv"), *folder.glob("*.md"), *(folder / "records").iterdir()]:
+        assert str(thread) not in path.read_text(), path.name
+
+
+def test_what_is_complete_is_skipped(thread, monkeypatch, capsys):
+    monkeypatch.setattr(headless, "execute", lambda *args: pytest.fail("a complete run was executed again"))
+    settings = headless.check_settings("teacher", {k: v for k, v in TINY.items() if k != "frames"} | {"runs": str(thread)})
+    headless.run_notebook("teacher", settings)
+    assert "complete, skipped" in capsys.readouterr().out
+
+
+def test_plain_papermill_runs_a_notebook_from_any_folder(tmp_path):
+    out = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", project_root() / "notebooks" / "00_label_noising.ipynb", out]
+    command += ["-p", "pixel_std", "0.2", "-p", "runs", tmp_path / "runs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "unknown parameter" not in done.stderr
+    assert (tmp_path / "runs" / "figures" / "streets" / "noising.png").is_file()
+
+
+def test_a_failing_cell_is_told_and_its_evidence_kept(tmp_path):
+    settings = TeacherSettings(runs=str(tmp_path), dataset="camvid", data_root=str(tmp_path))
+    with pytest.raises(HeadlessError, match=r"01_teacher_training, cell \d+: DataError: camvid: no folder"):
+        headless.run_notebook("teacher", settings)
+    assert len(list(tmp_path.glob("*/01_teacher_training.ipynb"))) == 1
+    assert complete_runs(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", headless.NOTEBOOKS)
+def test_settings_are_checked_before_a_kernel_starts(name, monkeypatch):
+    monkeypatch.setattr(headless, "execute", lambda *args: pytest.fail("a kernel started"))
+    with pytest.raises(SettingsError, match="did you mean dataset"):
+        headless.check_settings(name, {"datset": "streets"})
+    with pytest.raises(SettingsError, match="expected one of camvid, streets"):
+        headless.check_settings(name, {"dataset": "nowhere"})
+
+
+def test_all_routes_a_setting_to_whom_it_concerns():
+    values = {"train_steps": "9", "student.train_steps": "5", "distillation_weight": "2"}
+    assert headless.route("teacher", values) == {"train_steps": "9"}
+    assert headless.route("student", values) == {"train_steps": "5", "distillation_weight": "2"}
+    assert headless.route("analysis", values) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("method", "sets it itself"),
+        ("teacher.seed", "use --seeds"),
+        ("teacher.distilation_weight", "did you mean"),
+        ("tutor.frames", "no notebook"),
+    ],
+)
+def test_all_refuses_what_it_cannot_route(name, says):
+    with pytest.raises(SettingsError, match=says):
+        headless.route("teacher", {name: "1"})
+
+
+def test_a_failed_teacher_leaves_out_its_students_and_nothing_else(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(headless, "_run_job", lambda job, values, logs: started.append(job.title) or job.title == "plain teacher s0")
+    monkeypatch.setattr(headless, "planned_run", lambda settings: type("Run", (), {"run_id": "x"}))
+    failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0], jobs=2, with_analysis=False)
+    assert failed == ["plain teacher s0", "student of plain s0"]
+    assert sorted(started) == ["assisted teacher s0", "plain teacher s0", "student alone s0", "student of assisted s0"]
+
+
+def test_no_kernel_folder_is_left_behind(thread):
+    left = [name for name in os.listdir("/tmp") if name.startswith("labkit-")] if os.path.isdir("/tmp") else []
+    assert left == []

@@ -1,0 +1,237 @@
+"""Networks answer at the decoder's stride, take label channels without disturbing RGB, and follow from their seed."""
+
+import json
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from labkit.config import SettingsError
+from labkit.models import ARCHITECTURES, build_network, find_stem, widen_stem
+
+SMALL = "tu-mobilenetv3_small_100"
+PAIRS = [(architecture, encoder) for architecture in ARCHITECTURES for encoder in ("resnet18", SMALL)] + [("unet", "mit_b0")]
+STRIDES = {"unet": 1, "fpn": 4, "pspnet": 8, "deeplabv3": 8}
+
+
+def build(architecture="unet", encoder=SMALL, **options):
+    return build_network(architecture, encoder, **({"num_classes": 5} | options)).eval()
+
+
+def answer(network, *, height=64, width=64, label=None):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(1, 3, height, width, generator=generator)
+    channels = [] if label is None else [label * torch.randn(1, network.label_channels, height, width, generator=generator)]
+    with torch.no_grad():
+        return network(torch.cat([images, *channels], 1))
+
+
+def test_every_architecture_is_tested_for_its_stride():
+    assert {name: stride for name, (_, stride) in ARCHITECTURES.items()} == STRIDES
+
+
+@pytest.mark.parametrize(("architecture", "encoder"), PAIRS)
+def test_logits_come_at_the_decoder_s_stride_for_any_size(architecture, encoder):
+    network = build(architecture, encoder)
+    logits = answer(network, height=45, width=70)
+    stride = STRIDES[architecture]
+    assert network.output_stride == stride
+    assert logits.shape == (1, 5, -(-45 // stride), -(-70 // stride))
+    full = network.to_full_size(logits.bfloat16(), (45, 70))
+    assert full.shape == (1, 5, 45, 70)
+    assert full.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("architecture", "encoder"), [("unet", "resnet18"), ("fpn", SMALL), ("pspnet", "resnet18")])
+def test_an_odd_size_is_padded_to_the_next_multiple_of_32_and_no_further(architecture, encoder):
+    network, images = build(architecture, encoder), torch.randn(1, 3, 45, 70, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours, whole = network(images), network.network(nn.functional.pad(images, (0, 26, 0, 19)))
+    torch.testing.assert_close(ours, whole[..., : ours.shape[2], : ours.shape[3]])
+
+
+def test_full_size_keeps_every_logit_where_its_pixels_are():
+    network = build("pspnet")
+    logits = torch.arange(3.0).view(1, 1, 1, 3)
+    full = network.to_full_size(logits, (8, 24))[0, 0, 4]
+    assert full[:4].abs().max() == 0  # the first logit's centre lies between pixels 3 and 4; left of it the value holds
+    assert full[[4, 11, 12, 19]].tolist() == [1 / 16, 15 / 16, 17 / 16, 31 / 16]
+    assert full[20:].tolist() == [2, 2, 2, 2]
+    assert torch.equal(network.to_full_size(logits, (5, 19)), network.to_full_size(logits, (8, 24))[..., :5, :19])
+
+
+@pytest.mark.parametrize(("channels", "label_channels"), [(3, 1), (4, 0), (5, 1)])
+def test_wrong_input_channels_are_refused_by_number(channels, label_channels):
+    with pytest.raises(ValueError, match=rf"\(1, {channels}, 32, 32\).*{3 + label_channels}"):
+        build(label_channels=label_channels)(torch.zeros(1, channels, 32, 32))
+
+
+# the widened stem
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", SMALL, "mit_b0", "efficientnet-b0", "tu-resnet26d"])
+@pytest.mark.parametrize("label_channels", [1, 3])
+def test_rgb_weights_stay_bit_equal_and_everything_else_is_shared(encoder, label_channels):
+    plain, wide = build(encoder=encoder), build(encoder=encoder, label_channels=label_channels)
+    (name, stem), (wide_name, wide_stem) = find_stem(plain.encoder), find_stem(wide.encoder)
+    assert name == wide_name
+    assert wide_stem.in_channels == wide_stem.weight.shape[1] == 3 + label_channels
+    assert torch.equal(wide_stem.weight[:, :3], stem.weight)
+    other = wide.state_dict()
+    shared = {key: value for key, value in plain.state_dict().items() if value is not None and f"encoder.{name}.weight" not in key}
+    assert all(torch.equal(value, other[key]) for key, value in shared.items())
+    assert len(other) == len(shared) + 1
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", SMALL, "mit_b0"])
+@pytest.mark.parametrize("label", [0.0, 5.0])
+def test_a_zero_label_slice_leaves_the_three_channel_network(encoder, label):
+    plain, wide = build(encoder=encoder), build(encoder=encoder, label_channels=1, label_init="zeros")
+    assert find_stem(wide.encoder)[1].weight[:, 3:].abs().max() == 0
+    torch.testing.assert_close(answer(wide, label=label), answer(plain), rtol=1e-4, atol=1e-5)
+
+
+def test_a_normal_label_slice_has_the_stated_width_and_is_read():
+    wide = build(encoder="resnet18", label_channels=1)
+    label_slice = find_stem(wide.encoder)[1].weight[:, 3:]
+    assert label_slice.std().item() == pytest.approx(0.1, rel=0.05)
+    assert abs(label_slice.mean().item()) < 0.01
+    assert not torch.allclose(answer(wide, label=5.0), answer(wide, label=0.0), atol=1e-3)
+
+
+def test_a_stem_that_cannot_be_widened_is_refused_in_words():
+    for encoder in (nn.Linear(3, 3), nn.Conv2d(4, 4, 3, groups=2), nn.Conv2d(1, 4, 3)):
+        with pytest.raises(ValueError, match="first convolution"):
+            widen_stem(nn.Sequential(encoder), 1, label_init="zeros", generator=torch.Generator())
+
+
+@pytest.mark.parametrize("encoder", ["tu-nf_resnet26", "mobileone_s0"])
+def test_an_encoder_whose_first_convolution_is_not_all_of_its_stem_is_refused(encoder):
+    """One standardises its filters over the input channels, the other adds up several first convolutions."""
+    with pytest.raises(ValueError, match="stem"):
+        build(encoder=encoder, label_channels=1)
+
+
+# seeds
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_weights_follow_from_the_seed_and_global_randomness_is_untouched(architecture, rng_untouched):
+    with rng_untouched():
+        first = build(architecture, label_channels=1, seed=4)
+    torch.randn(3)
+    again, other = build(architecture, label_channels=1, seed=4), build(architecture, label_channels=1, seed=5)
+    state = first.state_dict()
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in state.items())
+    for network in (first, other):
+        network.stem = find_stem(network.encoder)[1].weight
+    assert not torch.equal(first.stem[:, :3], other.stem[:, :3])
+    assert not torch.equal(first.stem[:, 3:], other.stem[:, 3:])
+
+
+# weights from files
+
+
+def weights_file(tmp_path, kind, prefix=""):
+    """An encoder's tensors with a classifier's left over, from another seed."""
+    encoder = build(seed=9).encoder
+    tensors = {prefix + name.removeprefix("model."): value.clone() for name, value in encoder.state_dict().items()}
+    tensors["classifier.weight"] = torch.ones(3, 3)
+    path = tmp_path / f"weights.{kind}"
+    save_file(tensors, path) if kind == "safetensors" else torch.save(tensors, path)
+    return path, encoder
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth"])
+@pytest.mark.parametrize("prefix", ["", "model.", "encoder.model."])
+@pytest.mark.parametrize("label_channels", [0, 1])
+def test_encoder_weights_come_from_the_file(tmp_path, kind, prefix, label_channels):
+    path, encoder = weights_file(tmp_path, kind, prefix)
+    network, fresh = (build(label_channels=label_channels, encoder_weights=w) for w in (str(path), "none"))
+    stem = find_stem(network.encoder)[0] + ".weight"
+    for name, value in encoder.state_dict().items():
+        loaded = network.encoder.state_dict()[name]
+        assert torch.equal(loaded[:, :3] if name == stem else loaded, value)
+    decoder = network.network.decoder.state_dict()
+    assert all(torch.equal(value, decoder[name]) for name, value in fresh.network.decoder.state_dict().items())
+
+
+def test_a_classifier_of_timm_fills_the_encoder(tmp_path):
+    classifier = timm.create_model("mobilenetv3_small_100", num_classes=3)
+    save_file(classifier.state_dict(), tmp_path / "timm.safetensors")
+    network = build(encoder_weights=str(tmp_path / "timm.safetensors"))
+    assert torch.equal(find_stem(network.encoder)[1].weight, classifier.conv_stem.weight)
+
+
+def test_weights_of_another_encoder_are_refused_in_words(tmp_path):
+    path, _ = weights_file(tmp_path, "safetensors")
+    with pytest.raises(SettingsError, match=r"weights\.safetensors lacks or misshapes .* of .*ResNetEncoder"):
+        build(encoder="resnet18", encoder_weights=str(path))
+
+
+def test_a_path_without_a_file_is_refused_in_words(tmp_path):
+    with pytest.raises(SettingsError, match=r"nowhere\.pth.*none, imagenet or a file"):
+        build(encoder_weights=str(tmp_path / "nowhere.pth"))
+
+
+@pytest.mark.parametrize("name", ["noise.safetensors", "noise.pth"])
+def test_a_file_that_holds_no_tensors_is_refused_in_words(tmp_path, name):
+    (tmp_path / name).write_bytes(b"these are no weights, whatever the name says")
+    with pytest.raises(SettingsError, match=name):
+        build(encoder_weights=str(tmp_path / name))
+
+
+# names
+
+
+@pytest.mark.parametrize("encoder", ["resnet19", "tu-mobilenet_of_nobody"])
+def test_an_unknown_encoder_is_refused_by_name(encoder):
+    with pytest.raises(SettingsError, match=f"setting encoder: '{encoder}'"):
+        build(encoder=encoder)
+
+
+def test_an_unknown_architecture_lists_what_exists():
+    with pytest.raises(SettingsError, match="'segformer'.*" + ", ".join(ARCHITECTURES)):
+        build("segformer")
+
+
+# downloads: asked for, never made
+
+
+@pytest.fixture
+def downloads(monkeypatch, tmp_path):
+    """The names of what would have been fetched; smp is handed a file made here."""
+    asked = []
+    given = {"resnet18": build(encoder="resnet18", seed=9).encoder}
+    save_file(given["resnet18"].state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({}))
+
+    def hub(repo_id, *, filename, **_):
+        asked.append(repo_id)
+        return str(tmp_path / filename)
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", hub)
+    monkeypatch.setattr("timm.models._builder.load_pretrained", lambda model, **_: asked.append(type(model).__name__))
+    return asked, given
+
+
+def test_imagenet_asks_smp_for_its_download_and_uses_it(downloads):
+    asked, given = downloads
+    network = build(encoder="resnet18", encoder_weights="imagenet", label_channels=1)
+    assert any("resnet18" in name for name in asked)
+    assert torch.equal(network.encoder.conv1.weight[:, :3], given["resnet18"].conv1.weight)
+
+
+def test_imagenet_asks_timm_for_its_download(downloads):
+    asked, _ = downloads
+    build(encoder=SMALL, encoder_weights="imagenet")
+    assert asked == ["MobileNetV3Features"]
+
+
+def test_none_asks_for_nothing(downloads):
+    asked, _ = downloads
+    build(encoder="resnet18")
+    build(encoder=SMALL)
+    assert asked == []
