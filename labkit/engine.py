@@ -99,18 +99,15 @@ def train(
     evaluation: Callable[[], dict[str, float]],
     device: torch.device,
     precision: str,
-) -> float:
+) -> None:
     """Train to settings.train_steps, from the run's checkpoint where it has one.
 
     Args:
         step: (batch, generator) -> StepOutput; the only thing that knows the method.
         network: what is trained; on the device.
         batches: item s is the batch of step s.
-        run: its folder takes log.jsonl and the checkpoint.
+        run: its folder takes log.jsonl (rows carry the seconds trained so far, over all sessions) and the checkpoint.
         evaluation: () -> {reading: mIoU}, called every evaluate_every_steps and at the end, network in eval mode.
-
-    Returns:
-        Seconds this call trained.
 
     Raises:
         TrainingError: the loss is not finite; nothing after the last checkpoint is kept.
@@ -119,7 +116,7 @@ def train(
     start = load_checkpoint(run.folder / CHECKPOINT, network, optimiser, run_id=run.run_id, device=device)
     log = [row for row in run.log_rows() if row["step"] <= start]
     every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
-    began = time.monotonic()
+    began = time.monotonic() - (log[-1]["seconds"] if log else 0.0)
     with _log_file(run.folder / "log.jsonl", log) as write_row, _progress(start, settings.train_steps) as bar:
         network.train()
         loader = batches.loader(start=start, steps=settings.train_steps, workers=settings.workers)
@@ -134,15 +131,14 @@ def train(
             if done % settings.log_every_steps == 0 or done == settings.train_steps:
                 terms = {name: value.item() for name, value in output.terms.items()}
                 bar.set_postfix({name: f"{value:.3f}" for name, value in terms.items()} | {"img/s": _images_per_second(bar, settings)})
-                write_row({"step": done, "learning_rate": rate, "loss": output.loss.item(), **terms})
+                write_row({"step": done, **_elapsed(began), "learning_rate": rate, "loss": output.loss.item(), **terms})
             if done % every == 0 or done == settings.train_steps:
                 network.eval()
-                write_row({"step": done, "miou": _told(evaluation(), done, settings.train_steps)})
+                write_row({"step": done, **_elapsed(began), "miou": _told(evaluation(), done, settings.train_steps)})
                 network.train()
             if done % settings.checkpoint_every_steps == 0 or done == settings.train_steps:
                 save_checkpoint(run.folder / CHECKPOINT, network, optimiser, step=done, run_id=run.run_id)
     network.eval()
-    return time.monotonic() - began
 
 
 def _update(
@@ -229,6 +225,10 @@ def _log_file(path: Path, rows: list[dict]):
         for row in rows:
             write_row(row)
         yield write_row
+
+
+def _elapsed(began: float) -> dict[str, float]:
+    return {"seconds": round(time.monotonic() - began, 1)}
 
 
 def _progress(start: int, steps: int) -> tqdm:

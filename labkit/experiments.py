@@ -177,7 +177,7 @@ def fit(experiment: Experiment) -> dict[str, Any]:
         return run.metrics()
     start_run(run)
     try:
-        seconds = train(
+        train(
             training_step(experiment), experiment.network, experiment.train_batches, settings=settings, run=run,
             evaluation=lambda: {name: score.miou for name, score in experiment.scores(experiment.val_split).items()},
             device=experiment.device, precision=experiment.precision,
@@ -187,7 +187,7 @@ def fit(experiment: Experiment) -> dict[str, Any]:
         save_file(weights, run.folder / "model.safetensors")
         write_json(run.folder / "metrics.json", metrics)
         run.complete(
-            seconds=round(run.manifest().get("seconds", 0) + seconds, 1), images_seen=settings.train_steps * settings.batch_size,
+            seconds=run.log_rows()[-1]["seconds"], images_seen=settings.train_steps * settings.batch_size,
             device=experiment.device.type, precision=experiment.precision, threads=torch.get_num_threads(), metrics=metrics,
         )  # fmt: skip
         (run.folder / CHECKPOINT).unlink()  # three times the weights' size, and nothing is left to resume

@@ -91,7 +91,9 @@ def curves_figure(logs: Mapping[str, list[dict]]) -> Figure:
     for number, (name, rows) in enumerate(logs.items()):
         colour = plt.get_cmap("tab10")(number)
         terms = [row for row in rows if "loss" in row]
-        for style, term in zip(LINE_STYLES, [key for key in terms[0] if key not in ("step", "learning_rate", "loss")], strict=False):
+        for style, term in zip(
+            LINE_STYLES, [key for key in terms[0] if key not in ("step", "seconds", "learning_rate", "loss")], strict=False
+        ):
             values = _smoothed([row[term] for row in terms])
             left.plot([row["step"] for row in terms], values, style, color=colour, lw=1.4, label=f"{name}: {term}")
         evaluations = [row for row in rows if "miou" in row]

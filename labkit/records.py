@@ -120,7 +120,7 @@ def start_run(run: Run) -> None:
         "labkit": labkit.__version__, "torch": torch.__version__,
         "started": run.manifest().get("started", now()),
     }  # fmt: skip
-    run.mark("running", **facts)
+    write_json(run.folder / "manifest.json", facts | {"state": "running"})  # anew: nothing of a failed try stays
 
 
 LOCAL_SETTINGS = ("data_root", "runs", "teacher")  # paths of one machine: never in a record that may be published

@@ -121,7 +121,10 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, trained, monke
     resumed = teacher(tmp_path, checkpoint_every_steps=2)
     experiments.fit(resumed)
     assert same(weights(resumed), weights(trained[0]))
-    assert [row["step"] for row in resumed.run.log_rows() if "loss" in row] == [1, 2, 3, 4]
+    rows = resumed.run.log_rows()
+    assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
+    assert [row["seconds"] for row in rows] == sorted(row["seconds"] for row in rows)
+    assert "error" not in resumed.run.manifest()
 
 
 def test_a_checkpoint_is_one_readable_file_of_tensors(tmp_path):
