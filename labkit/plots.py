@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -54,7 +55,7 @@ def noising_figure(image: Tensor, target: Tensor, steps: NoisingSteps, weights: 
     _show(axes[0], picture(image), "image")
     _show(axes[1], colourise(target, info), "label")
     _show(axes[2], steps.summed[0, 0], "3  summed over classes", **scale)
-    shown = axes[3].imshow(steps.noised[0, 0], **scale)
+    shown = axes[3].imshow(np.asarray(steps.noised[0, 0]), **scale)
     _show(axes[3], None, "4  noised and scaled: what the teacher reads")
     top.colorbar(shown, ax=axes, label="channel value", shrink=0.9, pad=0.02)
     for place, name, one_hot in zip(middle.subplots(1, columns), names, steps.one_hot[0], strict=True):
@@ -156,16 +157,16 @@ def contribution_figure(
         titles = ("frame", "through the image", "through the label", "label share") if row == 0 else ("",) * 4
         _show(axes[row, 0], picture(image), titles[0])
         scale = {"cmap": "magma", "vmin": 0, "vmax": limit, "extent": extent}
-        evidence = axes[row, 1].imshow(from_image, **scale)
-        axes[row, 2].imshow(from_label, **scale)
+        evidence = axes[row, 1].imshow(np.asarray(from_image), **scale)
+        axes[row, 2].imshow(np.asarray(from_label), **scale)
         total = from_image + from_label
-        ratio = np.where(total > 0.05 * limit, from_label / total.clamp(min=1e-12), np.nan)
+        ratio = torch.where(total > 0.05 * limit, from_label / total.clamp(min=1e-12), torch.nan)
         axes[row, 3].set_facecolor("0.6")
-        parts = axes[row, 3].imshow(ratio, cmap="PuOr", vmin=0, vmax=1, extent=extent)
+        parts = axes[row, 3].imshow(np.asarray(ratio), cmap="PuOr", vmin=0, vmax=1, extent=extent)
         axes[row, 3].set_xlabel(f"whole frame: {100 * share:.0f} % label", fontsize=8)
         for place, title in zip(axes[row], titles, strict=True):
             _show(place, None, title)
-            place.contour(outline.float(), levels=[0.5], colors=["white"], linewidths=0.9)
+            place.contour(outline.float().numpy(), levels=[0.5], colors=["white"], linewidths=0.9)
     figure.colorbar(evidence, ax=axes[:, 1:3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6)
     figure.colorbar(parts, ax=axes[:, 3], label="label share; grey: little evidence", location="bottom", shrink=0.9)
     return figure
@@ -184,8 +185,8 @@ def library_figure(
     titles = ("frame", "ours: image", "ours: label", "library: image", "library: label")
     for row, image in enumerate(images):
         _show(axes[row, 0], picture(image), "")
-        mine = [axes[row, 1 + branch].imshow(ours[branch][row], cmap="magma", vmin=0, vmax=limit) for branch in (0, 1)]
-        theirs = [axes[row, 3 + branch].imshow(library[branch][row], cmap="magma", vmin=0, vmax=1) for branch in (0, 1)]
+        mine = [axes[row, 1 + branch].imshow(np.asarray(ours[branch][row]), cmap="magma", vmin=0, vmax=limit) for branch in (0, 1)]
+        theirs = [axes[row, 3 + branch].imshow(np.asarray(library[branch][row]), cmap="magma", vmin=0, vmax=1) for branch in (0, 1)]
         for place, title in zip(axes[row], titles, strict=True):
             _show(place, None, title if row == 0 else "")
     figure.colorbar(mine[0], ax=axes[:, 1:3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6)
@@ -201,7 +202,7 @@ def shared_limit(*maps: Tensor) -> float:
 
 def _show(place: Axes, values: np.ndarray | Tensor | None, title: str, **options) -> None:
     if values is not None:
-        place.imshow(values, **options)
+        place.imshow(np.asarray(values), **options)
     place.set_title(title, fontsize=9)
     place.set_xticks([])
     place.set_yticks([])

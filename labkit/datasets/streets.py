@@ -28,7 +28,7 @@ INFO = DatasetInfo(
             scale_min=1, scale_max=1, brightness=0, architecture="unet", encoder="tu-mobilenetv3_small_100",
             teacher_steps=1200, student_steps=800, batch_size=8, optimiser="adamw", learning_rate=2e-3,
             weight_decay=1e-2, warmup_steps=30, label_scale=3, consistency_weight=0.1,
-            distance="kd", distillation_weight=0.25, distillation_temperature=2,
+            distance="kd", distillation_weight=1, distillation_temperature=1,
         ),
     },
     is_video=False,
