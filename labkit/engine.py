@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from labkit.config import TrainSettings
 from labkit.datasets import Batch, TrainBatches
-from labkit.metrics import Scores, confusion_matrix, scores_from_confusion
+from labkit.metrics import confusion_matrix
 from labkit.records import RecordError, Run
 from labkit.steps import StepOutput
 from labkit.streams import stream_generator, stream_seed
@@ -66,19 +66,16 @@ def make_optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.O
 
 
 @torch.no_grad()
-def evaluate(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> Scores:
-    """Score a predictor over a set: whole images, single scale, void excluded, one confusion matrix.
+def confusions(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> list[Tensor]:
+    """Judge a predictor over a set: whole images, single scale, void excluded.
 
     Args:
         predict: Batch -> full-size logits (N, K, H, W); its network is in eval mode.
         batches: every frame once.
+
+    Returns:
+        One (K, K) confusion matrix per frame, in order, on the CPU; their sum is the set's.
     """
-    return scores_from_confusion(sum(confusions(predict, batches, num_classes=num_classes, device=device, precision=precision)))
-
-
-@torch.no_grad()
-def confusions(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> list[Tensor]:
-    """One (K, K) confusion matrix per frame, in order, on the CPU."""
     found = []
     for batch in batches:
         batch = batch.to(device)

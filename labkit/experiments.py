@@ -24,7 +24,7 @@ from labkit.lnm import LabelNoising
 from labkit.losses import DISTANCES
 from labkit.metrics import Scores, scores_from_confusion
 from labkit.models import SegmentationNetwork, build_network
-from labkit.records import Run, check_outputs, describe_run, find_run, start_run, write_json
+from labkit.records import Run, check_outputs, describe_run, find_run, runs_folder, start_run, write_json
 from labkit.steps import (
     predict_from_image,
     predict_with_foreign_label,
@@ -110,6 +110,8 @@ def planned_run(settings: TeacherSettings | StudentSettings) -> Run:
     teacher = find_run(settings.teacher, settings.runs)
     if teacher.role != "teacher":
         raise SettingsError(f"setting teacher: {teacher.run_id} is a student; expected a teacher's run.")
+    if teacher.folder.parent != runs_folder(settings.runs).resolve():
+        raise SettingsError(f"setting teacher: {teacher.run_id} is in another runs folder; expected it beside the student's. Copy it.")
     if teacher.settings.dataset != settings.dataset:
         raise SettingsError(f"setting teacher: {teacher.run_id} was trained on {teacher.settings.dataset}; expected {settings.dataset}.")
     return describe_run(resolved, teacher)

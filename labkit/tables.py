@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from labkit.config import NOT_IN_THE_RECIPE
 from labkit.records import Run, write_text
 
 COLUMNS = [
@@ -38,6 +39,23 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
     return table.loc[order.sort_values(["role", "method", "reads", *keys[3:]]).index, COLUMNS].reset_index(drop=True)
 
 
+def trials_table(runs: list[Run]) -> pd.DataFrame:
+    """One row per run: role, method, the settings in which the runs differ, mIoU of every reading, run id.
+
+    `results_table` cannot tell recipes apart; this can. Settings that do not reach the result (device, folders) are left out.
+    """
+    rows = []
+    for run in sorted(runs, key=lambda run: run.run_id):
+        settings = {name: value for name, value in run.settings.model_dump().items() if name not in NOT_IN_THE_RECIPE}
+        settings |= {"method": run.method, "teacher": run.teacher.run_id if run.teacher else ""}
+        scores = {reading: values["miou"] for reading, values in run.metrics()["readings"].items()}
+        rows.append({"role": run.role, **settings, **scores, "run_id": run.run_id})
+    table = pd.DataFrame(rows)
+    always = {"role", "method", "run_id", *READING_ORDER}
+    same = [name for name in table if name not in always and table[name].nunique(dropna=True) <= 1]
+    return table.drop(columns=same)
+
+
 def margins_table(table: pd.DataFrame) -> pd.DataFrame:
     """Differences of means people ask for, each beside the rows it comes from: columns comparison, miou, from."""
     teachers, students = (table[table.role == role].set_index(["method", "reads"]).miou_mean for role in ("teacher", "student"))
@@ -60,11 +78,16 @@ def margins_table(table: pd.DataFrame) -> pd.DataFrame:
 def write_tables(table: pd.DataFrame, folder: Path, *, protocol: str) -> list[Path]:
     """table.csv, and table.md for reading; byte-identical when rebuilt from the same runs."""
     csv, markdown = folder / "table.csv", folder / "table.md"
-    write_text(csv, table.to_csv(index=False, float_format="%.3f"))
+    write_csv(table, csv)
     shown = table.drop(columns=["run_ids", "architecture", "encoder"])
     note = f"mIoU in percent, mean and deviation (ddof 1) over seeds; {protocol}."
     write_text(markdown, f"{_markdown(shown)}\n{note}\n\n{_markdown(margins_table(table))}")
     return [csv, markdown]
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Percent with three decimals, blanks for what does not apply."""
+    write_text(path, table.to_csv(index=False, float_format="%.3f"))
 
 
 def _rows(run: Run) -> list[dict]:

@@ -74,5 +74,14 @@ def test_tables_are_byte_identical_when_rebuilt(runs, tmp_path):
     assert first == again
 
 
+def test_trials_show_the_settings_in_which_runs_differ(runs, tmp_path):
+    other = scored(planned(tmp_path, method="none", learning_rate=1e-3), image=10.0)
+    table = tables.trials_table([*runs, other])
+    assert len(table) == len(runs) + 1
+    assert {"role", "method", "learning_rate", "seed", "teacher", "image", "true_label", "run_id"} <= set(table.columns)
+    assert "batch_size" not in table
+    assert table.set_index("run_id").loc[other.run_id, "learning_rate"] == 1e-3
+
+
 def test_no_runs_make_an_empty_table_with_the_same_columns():
     assert list(tables.results_table([]).columns) == tables.COLUMNS

@@ -43,7 +43,7 @@ INFO = DatasetInfo(
         ),
         # The paper's form for a GPU: PSPNet-R18 at full size. Its consistency weight can make a teacher ignore its label.
         "paper": Recipe(
-            train_size=0, val_size=0, height=360, width=480, crop_height=352, crop_width=480,
+            train_size=0, val_size=0, height=360, width=480, crop_height=360, crop_width=480,
             scale_min=0.5, scale_max=2, brightness=0, architecture="pspnet", encoder="resnet18",
             teacher_steps=8000, student_steps=8000, batch_size=16, optimiser="sgd", learning_rate=0.02,
             weight_decay=1e-4, warmup_steps=0, label_scale=1.7, consistency_weight=5,

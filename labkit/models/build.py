@@ -21,6 +21,8 @@ ARCHITECTURES: dict[str, tuple[Callable[..., nn.Module], int]] = {
     "deeplabv3": (lambda **options: smp.DeepLabV3(encoder_output_stride=8, upsampling=1, **options), 8),
 }
 
+SIDE_MULTIPLE = 32  # most smp networks refuse sides that are no multiple of their encoder's stride
+
 
 class SegmentationNetwork(nn.Module):
     """An smp network that takes images of any size and answers at its decoder's stride.
@@ -53,9 +55,7 @@ class SegmentationNetwork(nn.Module):
                 f"network: input is {tuple(inputs.shape)}; expected (N, {expected}, H, W): RGB and {self.label_channels} label channels."
             )
         height, width = inputs.shape[2:]
-        multiple = self.encoder.output_stride if isinstance(self.encoder.output_stride, int) else 32
-        multiple = max(32, multiple)
-        logits = self.network(F.pad(inputs, (0, -width % multiple, 0, -height % multiple)))
+        logits = self.network(F.pad(inputs, (0, -width % SIDE_MULTIPLE, 0, -height % SIDE_MULTIPLE)))
         return logits[..., : -(-height // self.output_stride), : -(-width // self.output_stride)]
 
     def to_full_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
