@@ -1,5 +1,6 @@
 """What 03_analysis asks of finished runs: which runs, which frames, what they predict and what a teacher leans on."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,24 +23,47 @@ class Contribution:
     """Branch maps of one class on some frames, and the library's drawing of the same."""
 
     maps: BranchMaps
-    library: dict[str, np.ndarray]  # image and label: (N, H, W), each frame scaled by itself
+    library: dict[str, np.ndarray]  # image and label: (N, H, W), each frame scaled by itself; NaN where not predicted
     region: Tensor  # (N, H, W) bool, where the class was predicted
 
 
+TITLES = {
+    ("teacher", "none"): "plain teacher",
+    ("teacher", "lad"): "assisted teacher",
+    ("student", "none"): "student alone",
+    ("student", "kd"): "student of plain",
+    ("student", "lad"): "student of assisted",
+}
+
+
 def run_names(runs: list[Run]) -> dict[str, Run]:
-    """The runs a figure shows, by a short name: per role and method the lowest seed, students with their distance.
+    """The runs a figure shows, by a short name: of every recipe the run with the lowest seed.
+
+    Where several recipes share a name, the recipe's hash follows it; `tables.trials_table` says what they are.
 
     Raises:
         RecordError: there is no complete run.
     """
     if not runs:
         raise RecordError("analysis: no complete run of this data set in the runs folder. First: labkit run all.")
-    plain = {"none": "plain teacher", "lad": "assisted teacher"}
-    taught = {"none": "student alone", "kd": "student of plain", "lad": "student of assisted"}
-    named: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda run: (run.role == "student", ["none", "kd", "lad"].index(run.method), run.seed, run.run_id)):
-        named.setdefault((plain if run.role == "teacher" else taught)[run.method], run)
-    return named
+    order = list(TITLES)
+    first: dict[tuple[str, str, str], Run] = {}
+    for run in sorted(runs, key=lambda run: (order.index((run.role, run.method)), run.seed, run.run_id)):
+        first.setdefault((run.role, run.method, run.recipe_hash), run)
+    shared = Counter((role, method) for role, method, _ in first)
+    return {TITLES[role, method] + (f" {recipe}" if shared[role, method] > 1 else ""): run for (role, method, recipe), run in first.items()}
+
+
+def assisted_teacher(named: dict[str, Run]) -> str:
+    """The name of the first assisted teacher, whose evidence is looked at.
+
+    Raises:
+        RecordError: none is complete.
+    """
+    found = [name for name, run in named.items() if (run.role, run.method) == ("teacher", "lad")]
+    if not found:
+        raise RecordError("analysis: no complete assisted teacher. First: labkit run teacher --set method=lad.")
+    return found[0]
 
 
 def choose_frames(split: Split, *, category: int, count: int) -> list[int]:
@@ -80,13 +104,18 @@ def contribution(
     """
     network, noising, batch = experiment.network, experiment.noising, batch.to(experiment.device)
     shown = noised_by_frame(noising, batch.target, batch.index, seed=seed)
-    maps = branch_layercam(network, batch.images, shown, category=category, layer=layer, label_mean=label_centre(experiment, seed=seed))
+    centre = label_centre(experiment, seed=seed) if layer == "folded" else None
+    maps = branch_layercam(network, batch.images, shown, category=category, layer=layer, label_mean=centre)
     with torch.no_grad():
         logits = network(assisted_input(batch.images, shown))
     predicted = network.to_full_size(logits, batch.images.shape[2:]).argmax(1) == category
     held = predicted.flatten(1).any(1)
-    drawn = library_layercam(network, batch.images[held], shown[held], category=category, region=predicted[held]) if held.any() else {}
-    return Contribution(BranchMaps(*(part.cpu() for part in maps)), _scattered(drawn, held.cpu().numpy()), predicted.cpu())
+    library = {branch: np.full(predicted.shape, np.nan, dtype=np.float32) for branch in ("image", "label")}
+    if held.any():
+        drawn = library_layercam(network, batch.images[held], shown[held], category=category, region=predicted[held])
+        for branch, values in drawn.items():
+            library[branch][held.cpu().numpy()] = values
+    return Contribution(BranchMaps(*(part.cpu() for part in maps)), library, predicted.cpu())
 
 
 def label_centre(experiment: Experiment, *, seed: int) -> Tensor:
@@ -94,12 +123,3 @@ def label_centre(experiment: Experiment, *, seed: int) -> Tensor:
     split, info = experiment.train_split, experiment.info
     first = frames_batch(split, info, range(min(CENTRING_FRAMES, len(split)))).to(experiment.device)
     return label_branch_mean(experiment.network, [noised_by_frame(experiment.noising, first.target, first.index, seed=seed)])
-
-
-def _scattered(maps: dict[str, np.ndarray], held: np.ndarray) -> dict[str, np.ndarray]:
-    """Maps of the frames held, back in the batch's places; NaN elsewhere."""
-    full = {}
-    for branch, values in maps.items():
-        full[branch] = np.full((len(held), *values.shape[1:]), np.nan, dtype=np.float32)
-        full[branch][held] = values
-    return full

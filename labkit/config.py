@@ -6,13 +6,28 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from labkit.losses import DISTANCES
 
 Positive = Annotated[int, Field(ge=1)]
 OrRecipe = Annotated[int, Field(ge=-1)]  # -1 = the data set's recipe
 OrRecipeFloat = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Distance = Literal["recipe", "cwd", "kd"]
+
+
+def _known_distance(name: str) -> str:
+    if name not in DISTANCES:
+        raise ValueError(f"one of {', '.join(DISTANCES)}")
+    return name
+
+
+def _known_distance_or_recipe(name: str) -> str:
+    return name if name == "recipe" else _known_distance(name)
+
+
+DistanceName = Annotated[str, AfterValidator(_known_distance)]
+DistanceOrRecipe = Annotated[str, AfterValidator(_known_distance_or_recipe)]
 Optimiser = Literal["recipe", "sgd", "adamw"]
 FROM_RECIPE: tuple[Any, ...] = (-1, "recipe")  # a setting with this value is filled in by the recipe
 
@@ -47,6 +62,7 @@ class Recipe(Settings):
     brightness: float = Field(ge=0, le=1, description="brightness jitter, fraction")
     architecture: str = Field(description="unet, fpn, pspnet or deeplabv3")
     encoder: str = Field(description="an encoder of smp, or tu-<timm name>")
+    encoder_weights: str = Field("none", description="none, imagenet (download) or a path to weights")
     teacher_steps: int = Field(ge=1, description="optimiser steps of a teacher")
     student_steps: int = Field(ge=1, description="optimiser steps of a student")
     batch_size: int = Field(ge=1, description="images per step")
@@ -57,7 +73,7 @@ class Recipe(Settings):
     warmup_steps: int = Field(ge=0, description="linear warm-up, optimiser steps")
     label_scale: float = Field(ge=0, description="label channel, in units of the normalised image's std")
     consistency_weight: float = Field(ge=0, description="weight of the dual-path consistency")
-    distance: Literal["cwd", "kd"] = Field(description="distance of the student to its teacher")
+    distance: DistanceName = Field(description="distance of the student to its teacher")
     distillation_weight: float = Field(ge=0, description="its weight")
     distillation_temperature: float = Field(gt=0, description="its temperature")
 
@@ -79,7 +95,7 @@ class TrainSettings(Settings):
     brightness: OrRecipeFloat = Field(-1, description="brightness jitter, fraction 0-1")
     architecture: str = Field("recipe", description="unet, fpn, pspnet or deeplabv3")
     encoder: str = Field("recipe", description="an encoder of smp, or tu-<timm name>")
-    encoder_weights: str = Field("none", description="none, imagenet (download) or a path to weights")
+    encoder_weights: str = Field("recipe", description="none, imagenet (download) or a path to weights")
     train_steps: OrRecipe = Field(-1, description="optimiser steps")
     batch_size: OrRecipe = Field(-1, description="images per step")
     optimiser: Optimiser = Field("recipe", description="sgd or adamw")
@@ -110,7 +126,7 @@ class TeacherSettings(TrainSettings):
     label_channels: Positive = Field(1, description="independent codes per class")
     label_init: Literal["normal", "zeros"] = Field("normal", description="label slice of the first convolution: N(0, .1^2) or 0")
     consistency_weight: OrRecipeFloat = Field(-1, description="weight of the dual-path consistency")
-    consistency_distance: Literal["cwd", "kd"] = Field("cwd", description="distance between the two paths")
+    consistency_distance: DistanceName = Field("cwd", description="distance between the two paths")
     consistency_temperature: float = Field(4.0, gt=0, allow_inf_nan=False, description="divides the logits")
     distance_stride: Positive = Field(4, description="logits finer than this stride are average-pooled to it, pixels")
     void_in_distance: bool = Field(True, description="whether void positions enter the distance")
@@ -120,7 +136,7 @@ class StudentSettings(TrainSettings):
     """A student: alone, or taught by a finished teacher."""
 
     teacher: str = Field("", description='run id or folder of a complete teacher; "": alone')
-    distance: Distance = Field("recipe", description="cwd or kd")
+    distance: DistanceOrRecipe = Field("recipe", description="a name in labkit.losses.DISTANCES: cwd, kd")
     distillation_weight: OrRecipeFloat = Field(-1, description="weight of the distance to the teacher")
     distillation_temperature: OrRecipeFloat = Field(-1, description="divides the logits")
     distance_stride: Positive = Field(4, description="logits finer than this stride are average-pooled to it, pixels")
@@ -213,7 +229,9 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     """What to say about a name nobody knows: the nearest one, or all."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else "known: " + ", ".join(known) + "."
+    if near:
+        return f"did you mean {near[0]}?"
+    return "known: " + ", ".join(known) + "." if len(known) <= 60 else f"none of the {len(known)} known ones is near."
 
 
 def _unfilled(given: dict[str, Any], filled: dict[str, Any]) -> list[str]:
@@ -227,6 +245,6 @@ def _fault(settings: type[Settings], fault: Any) -> str:
         return f"setting {name}: no such setting of {settings.__name__}; {nearest_name(name, settings.model_fields)}"
     field = settings.model_fields.get(name)
     choices = get_args(field.annotation) if field else ()
-    expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else fault["msg"]
+    expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else fault["msg"].removeprefix("Value error, ")
     meaning = f" ({field.description})" if field and field.description else ""
     return f"setting {name}: got {fault['input']!r}; expected {expected}{meaning}."

@@ -110,7 +110,7 @@ def train(
         TrainingError: the loss is not finite; nothing after the last checkpoint is kept.
     """
     optimiser = make_optimiser(network, settings)
-    start = load_checkpoint(run.folder / CHECKPOINT, network, optimiser, run_id=run.run_id, device=device)
+    start = load_checkpoint(run.folder / CHECKPOINT, network, optimiser, run_id=run.run_id)
     log = [row for row in run.log_rows() if row["step"] <= start]
     every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
     began = time.monotonic() - (log[-1]["seconds"] if log else 0.0)
@@ -187,7 +187,7 @@ def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
     beside.replace(path)
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, run_id: str, device: torch.device) -> int:
+def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, run_id: str) -> int:
     """Put a checkpoint's state back; returns its step, 0 where there is none.
 
     Raises:
@@ -195,7 +195,7 @@ def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optim
     """
     if not path.is_file():
         return 0
-    with safe_open(path, "pt", device=str(device)) as file:
+    with safe_open(path, "pt", device="cpu") as file:  # the optimiser moves what belongs on the device
         facts = file.metadata()
         if facts["run_id"] != run_id:
             raise RecordError(f"{path}: checkpoint of {facts['run_id']}; expected {run_id}. Delete it to start anew.")

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
 from labkit.config import EvaluateSettings
 from labkit.datasets import Batch, DataError, dataset_info, open_split
@@ -55,43 +58,58 @@ def evaluate_run(run: str, settings: EvaluateSettings) -> list[str]:
 
 
 def predict_image(run: str, image: Path, *, label: Path | None, output: Path | None, runs: str = "") -> str:
-    """Write the coloured prediction of one image at its own size.
+    """Write the coloured prediction of one image, at the image's own size.
+
+    The network sees it at the height and width it was trained and scored at; its logits are brought back bilinearly.
 
     Args:
-        label: for an assisted teacher; without one it reads an empty label channel, and the answer says so.
+        label: for an assisted teacher, class ids with 255 = void; without one it reads an empty label channel, and the answer says so.
         output: default <image>-<method>.png beside the image.
 
     Returns:
         A line that says what was written and what the network read.
+
+    Raises:
+        DataError: image or label cannot be read, do not belong together, or the output cannot be written.
     """
     experiment = load_experiment(find_run(run, runs))
-    pixels = torch.from_numpy(np.array(_open(image).convert("RGB"))).permute(2, 0, 1)
+    pixels = _read(image, "RGB").permute(2, 0, 1)
     batch, reading = _batch(experiment, pixels, label)
-    prediction = experiment.logits(reading, batch).argmax(1)[0]
+    logits = F.interpolate(experiment.logits(reading, batch), pixels.shape[1:], mode="bilinear", align_corners=False)
     target = output or image.with_name(f"{image.stem}-{experiment.run.method}.png")
-    Image.fromarray(colourise(prediction, experiment.info)).save(target)
+    try:
+        Image.fromarray(colourise(logits.argmax(1)[0], experiment.info)).save(target)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{target}: cannot be written ({error}). Give --output a .png in a folder that exists.") from error
     return f"{target} (read: {reading.replace('_', ' ')})"
 
 
 def _batch(experiment: Experiment, pixels: Tensor, label: Path | None) -> tuple[Batch, str]:
-    """One image as a batch, and the reading that fits what was given."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (experiment.info.mean, experiment.info.std))
-    void = torch.full(pixels.shape[1:], IGNORE_INDEX)[None]
-    batch = Batch(((pixels.float() / 255 - mean) / std)[None], void, torch.tensor([0]), void)
-    if experiment.noising is None:
-        if label:
-            raise DataError(f"{label}: this network reads the image alone; leave --label out.")
-        return batch, "image"
-    if label is None:
-        return batch, "zero_label"
-    target = torch.from_numpy(np.array(_open(label))).long()
-    if target.shape != pixels.shape[1:]:
-        raise DataError(f"{label}: found {tuple(target.shape)}; expected one channel of the image's size {tuple(pixels.shape[1:])}.")
-    return batch._replace(target=target[None]), "true_label"
+    """One image at the run's size as a batch, and the reading that fits what was given."""
+    size = [experiment.settings.height, experiment.settings.width]
+    target = torch.full(size, IGNORE_INDEX)
+    if label and experiment.noising is None:
+        raise DataError(f"{label}: this network reads the image alone; leave --label out.")
+    if label:
+        given = _read(label, None)
+        if given.shape != pixels.shape[1:]:
+            raise DataError(f"{label}: found {tuple(given.shape)}; expected one channel of the image's size {tuple(pixels.shape[1:])}.")
+        outside = given[(given >= experiment.info.num_classes) & (given != IGNORE_INDEX)]
+        if len(outside):
+            raise DataError(
+                f"{label}: found id {int(outside[0])}; expected 0-{experiment.info.num_classes - 1}, and {IGNORE_INDEX} for void."
+            )
+        target = resize(given[None], size, interpolation=InterpolationMode.NEAREST)[0].long()
+    image = experiment.info.normalised(resize(pixels, size, antialias=True))
+    batch = Batch(image[None], target[None], torch.tensor([0]), target[None])
+    reading = "image" if experiment.noising is None else "true_label" if label else "zero_label"
+    return batch, reading
 
 
-def _open(path: Path) -> Image.Image:
+def _read(path: Path, mode: str | None) -> Tensor:
+    """A picture's values, uint8: (H, W, 3) for RGB, as it is for None."""
     try:
-        return Image.open(path)
+        with Image.open(path) as file:
+            return torch.from_numpy(np.array(file.convert(mode) if mode else file))
     except OSError as error:
         raise DataError(f"{path}: cannot be read as a picture ({error}). Expected a PNG or JPEG file.") from error

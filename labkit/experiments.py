@@ -1,6 +1,7 @@
 """From settings to a finished run: what a teacher and a student are made of, trained, scored and recorded."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -47,13 +48,25 @@ class Experiment:
     noising: LabelNoising | None  # what an assisted teacher reads; None = the image alone
     device: torch.device
     precision: str
-    train_split: Split
-    val_split: Split
     teacher: "Experiment | None" = None
 
     @property
     def settings(self) -> TrainSettings:
         return self.run.settings
+
+    @cached_property
+    def train_split(self) -> Split:
+        """Training frames, opened when first looked at."""
+        return self._open("train", self.settings.train_size)
+
+    @cached_property
+    def val_split(self) -> Split:
+        """Validation frames, opened when first looked at."""
+        return self._open("val", self.settings.val_size)
+
+    def _open(self, split: str, size: int) -> Split:
+        settings = self.settings
+        return open_split(settings.dataset, split, root=settings.data_root, size=size, height=settings.height, width=settings.width)
 
     @property
     def train_batches(self) -> TrainBatches:
@@ -119,11 +132,13 @@ def planned_run(settings: TeacherSettings | StudentSettings) -> Run:
 
 def prepare(settings: TeacherSettings | StudentSettings) -> Experiment:
     """Network, data, noising and teacher by the settings of a run; nothing is trained or written yet."""
-    return _prepare(planned_run(settings))
+    run = planned_run(settings)
+    where = {"data_root": settings.data_root, "device": settings.device, "threads": settings.threads}
+    return replace(_assemble(run), teacher=load_experiment(run.teacher, **where) if run.teacher else None)
 
 
 def load_experiment(run: Run, **changes: Any) -> Experiment:
-    """A complete run's network with its trained weights, in eval mode.
+    """A complete run's network with its trained weights, in eval mode, at the precision it was trained and scored in; no teacher.
 
     Args:
         changes: settings that say where it runs (device, threads, data_root).
@@ -131,8 +146,10 @@ def load_experiment(run: Run, **changes: Any) -> Experiment:
     Raises:
         RecordError: the weights are not those the manifest recorded.
     """
-    check_outputs(run.folder, run.manifest(), ("model.safetensors",))
-    experiment = _prepare(replace(run, settings=run.settings.model_copy(update=changes)))
+    manifest = run.manifest()
+    check_outputs(run.folder, manifest, ("model.safetensors",))
+    known = {"precision": manifest["precision"], "encoder_weights": "none"}  # the trained weights replace every other
+    experiment = _assemble(replace(run, settings=run.settings.model_copy(update=known | changes)))
     _load_weights(experiment)
     return experiment
 
@@ -178,13 +195,20 @@ def fit(experiment: Experiment) -> dict[str, Any]:
         _load_weights(experiment)
         return run.metrics()
     start_run(run)
+    scores: dict[str, Scores] = {}  # the latest evaluation's; the last one is at the last step
+
+    def evaluation() -> dict[str, float]:
+        scores.update(experiment.scores(experiment.val_split))
+        return {reading: score.miou for reading, score in scores.items()}
+
     try:
         train(
             training_step(experiment), experiment.network, experiment.train_batches, settings=settings, run=run,
-            evaluation=lambda: {name: score.miou for name, score in experiment.scores(experiment.val_split).items()},
-            device=experiment.device, precision=experiment.precision,
+            evaluation=evaluation, device=experiment.device, precision=experiment.precision,
         )  # fmt: skip
-        metrics = measured(experiment, experiment.scores(experiment.val_split), "val", experiment.val_split)
+        if not scores:  # stopped between the last checkpoint and the record
+            evaluation()
+        metrics = measured(experiment, scores, "val", experiment.val_split)
         weights = {name: value.cpu().contiguous() for name, value in experiment.network.state_dict().items()}
         save_file(weights, run.folder / "model.safetensors")
         write_json(run.folder / "metrics.json", metrics)
@@ -217,13 +241,8 @@ def measured(experiment: Experiment, scores: dict[str, Scores], split: str, fram
     }  # fmt: skip
 
 
-def open_experiment_split(experiment: Experiment, split: str) -> Split:
-    """Another split of the experiment's data set, at its size; all its frames."""
-    settings = experiment.settings
-    return open_split(settings.dataset, split, root=settings.data_root, size=0, height=settings.height, width=settings.width)
-
-
-def _prepare(run: Run) -> Experiment:
+def _assemble(run: Run) -> Experiment:
+    """Network and noising of a run, without its teacher; no data is opened."""
     settings = run.settings
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -236,13 +255,14 @@ def _prepare(run: Run) -> Experiment:
         label_init=settings.label_init if assisted else "normal", seed=settings.seed,
     )  # fmt: skip
     noising = _noising(settings, info) if assisted else None
-    where = {"data_root": settings.data_root, "device": settings.device, "threads": settings.threads}
     return Experiment(
-        run=run, info=info, network=network.to(device, memory_format=torch.channels_last).eval(), noising=noising, device=device,
+        run=run,
+        info=info,
+        network=network.to(device, memory_format=torch.channels_last).eval(),
+        noising=noising,
+        device=device,
         precision=choose_precision(settings.precision, device),
-        train_split=_open(settings, "train", settings.train_size), val_split=_open(settings, "val", settings.val_size),
-        teacher=load_experiment(run.teacher, **where) if run.teacher else None,
-    )  # fmt: skip
+    )
 
 
 def _noising(settings: TeacherSettings, info: DatasetInfo) -> LabelNoising:
@@ -250,10 +270,6 @@ def _noising(settings: TeacherSettings, info: DatasetInfo) -> LabelNoising:
         num_classes=info.num_classes, class_std=settings.class_std, pixel_std=settings.pixel_std, label_scale=settings.label_scale,
         void_policy=settings.void_policy, label_channels=settings.label_channels,
     )  # fmt: skip
-
-
-def _open(settings: TrainSettings, split: str, size: int) -> Split:
-    return open_split(settings.dataset, split, root=settings.data_root, size=size, height=settings.height, width=settings.width)
 
 
 def _load_weights(experiment: Experiment) -> None:

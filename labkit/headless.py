@@ -19,7 +19,7 @@ from traitlets.config import Config
 from labkit.config import AnalysisSettings, NoisingSettings, Settings, SettingsError, StudentSettings, TeacherSettings, nearest_name
 from labkit.datasets import dataset_info, dataset_recipe
 from labkit.experiments import planned_run
-from labkit.products import MANIFEST
+from labkit.models import check_names
 from labkit.records import figures_folder, project_root, runs_folder
 
 NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
@@ -45,9 +45,12 @@ def check_settings(name: str, values: Mapping[str, Any]) -> Settings:
     settings = NOTEBOOKS[name][1](**values)
     info = dataset_info(settings.dataset)
     if isinstance(settings, TeacherSettings | StudentSettings):
-        planned_run(settings)
+        resolved = planned_run(settings).settings
+        check_names(resolved.architecture, resolved.encoder)
     elif isinstance(settings, NoisingSettings):
         dataset_recipe(settings.dataset, settings.recipe)
+        if settings.weights == "fixed" and settings.label_channels > 1:
+            raise SettingsError("setting label_channels: more than 1 with weights=fixed; the ramp is one code. Use weights=random.")
     elif isinstance(settings, AnalysisSettings) and settings.category not in info.class_names:
         raise SettingsError(f"setting category: got {settings.category!r}; {info.name} has {', '.join(info.class_names)}.")
     return settings
@@ -73,9 +76,11 @@ def run_notebook(name: str, settings: Settings) -> Path:
     execute(project_root() / "notebooks" / executed.name, executed, settings.model_dump(include=settings.model_fields_set))
     if run and run.state != "complete":
         raise HeadlessError(f"{executed.stem}: ended with the run {run.state}; expected complete. Evidence: {executed}.")
-    manifest = None if run else figures_folder(settings.figures, settings.runs, settings.dataset) / MANIFEST
-    if manifest and not (manifest.is_file() and manifest.stat().st_mtime >= began - 1):
-        raise HeadlessError(f"{executed.stem}: ended without writing {manifest}. Evidence: {executed}.")
+    if not run:
+        last = "noising.png" if name == "noising" else f"contribution_{settings.category}.png"
+        product = figures_folder(settings.figures, settings.runs, settings.dataset) / last
+        if not (product.is_file() and product.stat().st_mtime >= began - 1):
+            raise HeadlessError(f"{executed.stem}: ended without writing {product}. Evidence: {executed}.")
     return folder
 
 

@@ -148,7 +148,7 @@ def contribution_figure(
         shares: (N,) label share over each whole frame.
     """
     limit = shared_limit(image_maps, label_maps)
-    figure, axes = plt.subplots(len(images), 4, figsize=(12.5, 1.85 * len(images) + 1.2), squeeze=False, layout="constrained")
+    figure, axes = _frame_grid(images, 4)
     for row, (image, outline, from_image, from_label, share) in enumerate(
         zip(images, outlines, image_maps, label_maps, shares, strict=True)
     ):
@@ -167,8 +167,10 @@ def contribution_figure(
         for place, title in zip(axes[row], titles, strict=True):
             _show(place, None, title)
             place.contour(outline.float().numpy(), levels=[0.5], colors=["white"], linewidths=0.9)
-    figure.colorbar(evidence, ax=axes[:, 1:3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6)
-    figure.colorbar(parts, ax=axes[:, 3], label="label share; grey: little evidence", location="bottom", shrink=0.9)
+    figure.colorbar(
+        evidence, ax=axes[:, :3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6, aspect=40
+    )
+    figure.colorbar(parts, ax=axes[:, 3], label="label share; grey: little evidence", location="bottom", shrink=0.9, aspect=20)
     return figure
 
 
@@ -181,7 +183,7 @@ def library_figure(
         images: (3, H, W) uint8; ours: image and label maps (N, h, w); library: image and label maps (N, H, W).
     """
     limit = shared_limit(*ours)
-    figure, axes = plt.subplots(len(images), 5, figsize=(15, 1.85 * len(images) + 1.2), squeeze=False, layout="constrained")
+    figure, axes = _frame_grid(images, 5)
     titles = ("frame", "ours: image", "ours: label", "library: image", "library: label")
     for row, image in enumerate(images):
         _show(axes[row, 0], picture(image), "")
@@ -189,8 +191,10 @@ def library_figure(
         theirs = [axes[row, 3 + branch].imshow(np.asarray(library[branch][row]), cmap="magma", vmin=0, vmax=1) for branch in (0, 1)]
         for place, title in zip(axes[row], titles, strict=True):
             _show(place, None, title if row == 0 else "")
-    figure.colorbar(mine[0], ax=axes[:, 1:3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6)
-    figure.colorbar(theirs[0], ax=axes[:, 3:], label="each map over its own maximum (no common unit)", location="bottom", shrink=0.6)
+    figure.colorbar(mine[0], ax=axes[:, :3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6, aspect=40)
+    figure.colorbar(
+        theirs[0], ax=axes[:, 3:], label="each map over its own maximum (no common unit)", location="bottom", shrink=0.6, aspect=40
+    )
     return figure
 
 
@@ -198,6 +202,14 @@ def shared_limit(*maps: Tensor) -> float:
     """One upper limit for several maps: the 99.5th percentile of all their finite values."""
     values = np.concatenate([one.numpy().ravel() for one in maps])
     return float(max(np.nanpercentile(values, 99.5), 1e-12)) if np.isfinite(values).any() else 1.0
+
+
+def _frame_grid(images: Sequence[Tensor], columns: int) -> tuple[Figure, np.ndarray]:
+    """Axes for a row per frame, 3.1 inches to a column, with room for titles above and colour bars below."""
+    height, width = images[0].shape[1:]
+    size = (3.1 * columns, len(images) * (3.1 * height / width + 0.28) + 1.2)
+    figure, axes = plt.subplots(len(images), columns, figsize=size, squeeze=False, layout="compressed")
+    return figure, axes
 
 
 def _show(place: Axes, values: np.ndarray | Tensor | None, title: str, **options) -> None:

@@ -45,6 +45,12 @@ def record_product(path: Path, *, caption: str, runs: list[Run], parameters: dic
 
 
 def write_records(runs: list[Run], folder: Path) -> None:
-    """records/<run_id>.json beside the figures: the manifest and log of every run a product was made from."""
+    """records/<run_id>.json beside the figures: the manifest and log of every run; records of runs no product names are removed."""
     for run in runs:
         write_json(folder / "records" / f"{run.run_id}.json", run.manifest() | {"log": run.log_rows()})
+    manifest = folder / MANIFEST
+    entries = json.loads(manifest.read_text()).values() if manifest.is_file() else []
+    named = {run.run_id for run in runs} | {run_id for entry in entries for run_id in entry["runs"]}
+    for record in (folder / "records").glob("*.json"):
+        if record.stem not in named:
+            record.unlink()

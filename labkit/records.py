@@ -148,6 +148,8 @@ def load_run(folder: Path) -> Run:
     values = json.loads((folder / "config.json").read_text())
     settings = (TeacherSettings if manifest["role"] == "teacher" else StudentSettings)(**values)
     taught_by = manifest["teacher"]
+    if taught_by and not (folder.parent / taught_by["run_id"] / "manifest.json").is_file():
+        raise RecordError(f"run {manifest['run_id']}: its teacher {taught_by['run_id']} is gone. Train it again, or delete this run too.")
     teacher = load_run(folder.parent / taught_by["run_id"]) if taught_by else None
     return Run(folder.resolve(), manifest["run_id"], manifest["role"], manifest["method"], settings, teacher)
 

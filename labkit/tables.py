@@ -57,7 +57,7 @@ def trials_table(runs: list[Run]) -> pd.DataFrame:
 
 
 def margins_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Differences of means people ask for, each beside the rows it comes from: columns comparison, miou, from."""
+    """Differences of means people ask for: columns comparison, miou; blank where several recipes share one of the rows."""
     teachers, students = (table[table.role == role].set_index(["method", "reads"]).miou_mean for role in ("teacher", "student"))
     wanted = [
         ("assisted teacher over plain teacher", teachers, ("lad", "true_label"), ("none", "image")),
@@ -68,7 +68,7 @@ def margins_table(table: pd.DataFrame) -> pd.DataFrame:
         ("student of the assisted over student of the plain teacher", students, ("lad", "image"), ("kd", "image")),
     ]
     rows = [
-        {"comparison": text, "miou": values.loc[[one]].mean() - values.loc[[other]].mean()}
+        {"comparison": text, "miou": _only(values, one) - _only(values, other)}
         for text, values, one, other in wanted
         if one in values.index and other in values.index
     ]
@@ -83,6 +83,12 @@ def write_tables(table: pd.DataFrame, folder: Path, *, protocol: str) -> list[Pa
     note = f"mIoU in percent, mean and deviation (ddof 1) over seeds; {protocol}."
     write_text(markdown, f"{_markdown(shown)}\n{note}\n\n{_markdown(margins_table(table))}")
     return [csv, markdown]
+
+
+def _only(values: pd.Series, row: tuple[str, str]) -> float:
+    """The mean of a row, NaN where several recipes have it."""
+    found = values.loc[[row]]
+    return found.iloc[0] if len(found) == 1 else float("nan")
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
@@ -116,6 +122,9 @@ def summary(table: pd.DataFrame) -> str:
     if margins.empty:
         return "No two rows to compare yet: run the other methods."
     seeds = int(table.n_seeds.min())
-    lines = [f"* {row.comparison}: **{row.miou:+.1f}** mIoU" for row in margins.itertuples()]
+    lines = [
+        f"* {row.comparison}: " + ("several recipes, see the trials" if pd.isna(row.miou) else f"**{row.miou:+.1f}** mIoU")
+        for row in margins.itertuples()
+    ]
     caution = "One seed: differences of students below about 2 mean nothing alone." if seeds == 1 else f"Means over {seeds} seeds or more."
     return "\n".join([*lines, "", caution])

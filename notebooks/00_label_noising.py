@@ -108,8 +108,8 @@ noising
 # %%
 generator = stream_generator("explore noise", settings.seed)
 steps = noising.steps(target[None], generator=generator)
-weights = noising.draw_weights(1, generator=stream_generator("explore noise", settings.seed))[0, 0]
-figure = plots.noising_figure(image, target, steps, weights, info)
+codes = noising.draw_weights(1, generator=stream_generator("explore noise", settings.seed))[0, 0]
+figure = plots.noising_figure(image, target, steps, codes, info)
 
 # %%
 label_channel = noising(target[None], generator=stream_generator("explore noise", settings.seed))

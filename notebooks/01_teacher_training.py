@@ -70,6 +70,8 @@ distance_stride: int = 4  # logits finer than this stride are average-pooled to 
 void_in_distance: bool = True  # whether void positions enter the distance
 
 # %%
+import torch
+
 from labkit import experiments, plots
 from labkit.config import TeacherSettings
 from labkit.streams import stream_generator
@@ -147,9 +149,8 @@ print("network reads", 3 + network.label_channels, "channels and answers at stri
 if experiment.noising is not None:
     generator = stream_generator("explore noise", run.seed)
     steps = experiment.noising.steps(batch.target[:1].cpu(), generator=generator)
-    weights = experiment.noising.draw_weights(1, generator=stream_generator("explore noise", run.seed))[0, 0]
-    image = experiment.train_split[int(batch.index[0])].image
-    plots.noising_figure(image, batch.target[0].cpu(), steps, weights, info)
+    codes = experiment.noising.draw_weights(1, generator=stream_generator("explore noise", run.seed))[0, 0]
+    plots.noising_figure(info.pixels(batch.images[0]).cpu(), batch.target[0].cpu(), steps, codes, info)
 
 # %% [markdown]
 # ## The step
@@ -163,12 +164,14 @@ if experiment.noising is not None:
 #
 # $$ D(s, t) = \frac{T^2}{N K} \sum_{n,k} \mathrm{KL}\big( \mathrm{softmax}_{hw}(t/T) \,\|\, \mathrm{softmax}_{hw}(s/T) \big). $$
 #
-# Void never enters the cross-entropy. A plain teacher has the one term $\mathrm{CE}$. Before any training the terms are:
+# Logits finer than `distance_stride` are average-pooled to it before $D$. Void never enters the cross-entropy. A plain teacher has
+# the one term $\mathrm{CE}$. Before any training the terms are:
 
 # %%
 step = experiments.training_step(experiment)
-output = step(batch, stream_generator("noise", run.seed, 0, device=experiment.device))
-{name: round(value.item(), 4) for name, value in output.terms.items()}
+with torch.no_grad():
+    terms = step(batch, stream_generator("noise", run.seed, 0, device=experiment.device)).terms
+{name: round(value.item(), 4) for name, value in terms.items()}
 
 # %% [markdown]
 # ## Train

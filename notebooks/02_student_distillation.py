@@ -65,6 +65,8 @@ distill_weights: str = "random"  # class weights the assisted teacher is shown
 pixel_std: float = 0.02  # std of the pixel noise the assisted teacher is shown
 
 # %%
+import torch
+
 from labkit import experiments, plots
 from labkit.config import StudentSettings
 from labkit.streams import stream_generator
@@ -148,8 +150,9 @@ if experiment.teacher is not None:
 # %%
 batch = experiment.train_batches[0].to(experiment.device)
 step = experiments.training_step(experiment)
-output = step(batch, stream_generator("noise", run.seed, 0, device=experiment.device))
-{name: round(value.item(), 4) for name, value in output.terms.items()}
+with torch.no_grad():
+    terms = step(batch, stream_generator("noise", run.seed, 0, device=experiment.device)).terms
+{name: round(value.item(), 4) for name, value in terms.items()}
 
 # %% [markdown]
 # ## Train

@@ -58,11 +58,11 @@ settings = AnalysisSettings(
 # ## The runs
 
 # %%
-runs = complete_runs(runs_folder(settings.runs), settings.dataset)
-named = analysis.run_names(runs)
+finished = complete_runs(runs_folder(settings.runs), settings.dataset)
+named = analysis.run_names(finished)
 folder = figures_folder(settings.figures, settings.runs, settings.dataset)
 parameters = settings.model_dump()
-print(len(runs), "complete runs; shown in figures:")
+print(len(finished), "complete runs; shown in figures:")
 for name, run in named.items():
     print(f"{name:>22}: {run.run_id}")
 
@@ -70,15 +70,16 @@ for name, run in named.items():
 # ## The table
 #
 # Mean and deviation over seeds. Read a gain only beside its twin: the same network, recipe and seeds without the thing that is
-# claimed to help. **Reliance** is true minus foreign label, **label gain** true minus zero.
+# claimed to help. `trials.csv` beside it has a line per run, with the settings in which runs differ. **Reliance** is true minus foreign label, **label gain** true minus zero.
 
 # %%
-table = tables.results_table(runs)
+table = tables.results_table(finished)
 protocol = next(iter(named.values())).metrics()["protocol"]
 files = tables.write_tables(table, folder, protocol=protocol)
-for file in files:
-    products.record_product(file, caption=f"Scores of {settings.dataset}; {protocol}.", runs=runs, parameters=parameters)
-products.write_records(runs, folder)
+tables.write_csv(tables.trials_table(finished), folder / "trials.csv")
+for file in [*files, folder / "trials.csv"]:
+    products.record_product(file, caption=f"Scores of {settings.dataset}; {protocol}.", runs=finished, parameters=parameters)
+products.write_records(finished, folder)
 Markdown((folder / "table.md").read_text())
 
 # %% [markdown]
@@ -108,11 +109,11 @@ loaded = {
 }
 first = next(iter(loaded.values()))
 info = first.info
-category = info.class_id(settings.category)
-frames = analysis.choose_frames(first.val_split, category=category, count=settings.frames)
-batch = frames_batch(first.val_split, info, frames)
-images = [first.val_split[i].image for i in frames]
-print([first.val_split.frame_name(i) for i in frames])
+class_id = info.class_id(settings.category)
+chosen = analysis.choose_frames(first.val_split, category=class_id, count=settings.frames)
+batch = frames_batch(first.val_split, info, chosen)
+images = [first.val_split[i].image for i in chosen]
+print([first.val_split.frame_name(i) for i in chosen])
 
 # %%
 grid = plots.predictions_figure(images, list(batch.target), analysis.predictions(loaded, batch), info)
@@ -120,7 +121,7 @@ products.save_figure(
     grid,
     folder / "predictions.png",
     caption="Per frame: image and predictions above, label and errors (dark) below; one run each.",
-    alt=f"{len(frames)} frames with the predictions and error maps of {', '.join(named)}.",
+    alt=f"{len(chosen)} frames with the predictions and error maps of {', '.join(named)}.",
     runs=list(named.values()),
     parameters=parameters,
 ).name
@@ -137,17 +138,17 @@ products.save_figure(
 #
 # $$ M_b \;=\; \mathrm{ReLU} \sum_d \mathrm{ReLU}(g_d)\, A_{b,d}, $$
 #
-# here with both branches carried through the first BatchNorm and centred on their own mean over data (the label's measured over the
+# drawn (at `attribution_layer = "folded"`) with both branches carried through the first BatchNorm and centred on their own mean over data (the label's measured over the
 # first 64 training images), in **one** unit: logits. The **label share** is $|M_\ell| / (|M_\ell| + |M_x|)$.
 
 # %%
-assisted = loaded["assisted teacher"]
-found = analysis.contribution(assisted, batch, category=category, layer=settings.attribution_layer, seed=settings.seed)
+assisted = loaded[analysis.assisted_teacher(named)]
+found = analysis.contribution(assisted, batch, category=class_id, layer=settings.attribution_layer, seed=settings.seed)
 shares = label_share(found.maps)
 print("label share per frame, percent:", [round(100 * value, 1) for value in shares.tolist()])
 
 # %%
-outlines = list(batch.target == category)
+outlines = list(batch.target == class_id)
 maps = plots.contribution_figure(images, outlines, found.maps.image, found.maps.label, shares, category=settings.category)
 name = f"contribution_{settings.category}.png"
 products.save_figure(
@@ -166,12 +167,11 @@ products.save_figure(
 # with a maximum of 1 each carry no common unit. Ours (raw stem, one scale) and the library's, of the same network and frames:
 
 # %%
-raw = analysis.contribution(assisted, batch, category=category, layer="raw", seed=settings.seed)
-held = found.region.flatten(1).any(1)
+raw = analysis.contribution(assisted, batch, category=class_id, layer="raw", seed=settings.seed)
 beside = plots.library_figure(
-    [image for image, keep in zip(images, held, strict=True) if keep],
-    (raw.maps.image[held], raw.maps.label[held]),
-    (raw.library["image"][held], raw.library["label"][held]),
+    images,
+    (raw.maps.image, raw.maps.label),
+    (raw.library["image"], raw.library["label"]),
     category=settings.category,
 )
 

@@ -5,6 +5,7 @@ from labkit import analysis, experiments
 from labkit.datasets import Sample, frames_batch, open_split
 from labkit.records import RecordError
 from tests.test_engine import teacher
+from tests.test_records import finished, planned
 
 
 class FewCars:
@@ -44,9 +45,29 @@ def test_contribution_is_centred_over_training_images_and_marks_absent_classes(t
         held = found.region.flatten(1).any(1)
         assert torch.equal(found.maps.score.isnan(), ~held)
         assert torch.equal(found.maps.image.isnan().flatten(1).all(1), ~held)
-        if held.any():
-            assert found.library["image"].shape == (2, 32, 64)
-            assert (found.library["label"][held.numpy()].max((1, 2)) <= 1).all()
+        assert found.library["image"].shape == (2, 32, 64)
+        assert (torch.from_numpy(found.library["label"]).isnan().flatten(1).all(1) == ~held).all()
+
+
+@pytest.mark.parametrize("layer", ["folded", "raw"])
+def test_contribution_works_at_sizes_the_network_must_pad(tmp_path, layer):
+    size = {"height": 45, "width": 60, "crop_height": 32, "crop_width": 32}
+    experiment = teacher(tmp_path, train_steps=1, **size)
+    experiments.fit(experiment)
+    batch = frames_batch(experiment.val_split, experiment.info, [0])
+    category = experiment.logits("true_label", batch).argmax(1).flatten().mode().values.item()
+    maps = analysis.contribution(experiment, batch, category=category, layer=layer).maps
+    assert maps.image.shape == (1, 23, 30)
+    torch.testing.assert_close(maps.image_signed + maps.label_signed, maps.joint_signed, rtol=1e-4, atol=1e-7)
+
+
+def test_names_tell_recipes_apart(tmp_path):
+    first, again = finished(planned(tmp_path, method="none")), finished(planned(tmp_path, method="none", seed=1))
+    assert list(analysis.run_names([first, again])) == ["plain teacher"]
+    other = finished(planned(tmp_path, method="none", learning_rate=1e-3))
+    assert set(analysis.run_names([first, again, other])) == {f"plain teacher {run.recipe_hash}" for run in (first, other)}
+    with pytest.raises(RecordError, match="no complete assisted teacher"):
+        analysis.assisted_teacher(analysis.run_names([first]))
 
 
 def test_predictions_name_what_was_read(tmp_path):

@@ -96,6 +96,14 @@ def test_predict_refuses_what_is_no_picture(runs, tmp_path):
     assert "cannot be read as a picture" in done.output
 
 
+def test_predict_refuses_a_label_with_ids_that_are_no_classes(runs, tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "frame.png")
+    Image.new("L", (32, 32), 11).save(tmp_path / "label.png")
+    done = call("predict", runs[0].folder, tmp_path / "frame.png", "--label", tmp_path / "label.png")
+    assert done.exit_code == 2
+    assert "found id 11; expected 0-7, and 255 for void" in done.output
+
+
 def test_a_student_takes_no_label(runs, tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "frame.png")
     Image.new("L", (32, 32)).save(tmp_path / "label.png")

@@ -134,10 +134,9 @@ def test_a_checkpoint_is_one_readable_file_of_tensors(tmp_path):
     engine.save_checkpoint(path, experiment.network, optimiser, step=3, run_id="r")
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"step": "3", "run_id": "r"}
-    device = torch.device("cpu")
-    assert engine.load_checkpoint(path, experiment.network, optimiser, run_id="r", device=device) == 3
+    assert engine.load_checkpoint(path, experiment.network, optimiser, run_id="r") == 3
     with pytest.raises(RecordError, match="checkpoint of r; expected other"):
-        engine.load_checkpoint(path, experiment.network, optimiser, run_id="other", device=device)
+        engine.load_checkpoint(path, experiment.network, optimiser, run_id="other")
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_terms(tmp_path, monkeypatch):

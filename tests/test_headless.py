@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 
@@ -22,8 +21,11 @@ TINY = {
 @pytest.fixture(scope="module")
 def thread(tmp_path_factory):
     """The whole thread, as `labkit run all` makes it, at the smallest size."""
-    runs = tmp_path_factory.mktemp("thread")
-    assert headless.run_all(TINY | {"runs": str(runs)}, seeds=[0], jobs=2) == []
+    runs, temporary = tmp_path_factory.mktemp("thread"), tmp_path_factory.mktemp("t")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        assert headless.run_all(TINY | {"runs": str(runs)}, seeds=[0], jobs=2) == []
+    assert list(temporary.glob("labkit-*")) == [], "a kernel's folder is left behind"
     return runs
 
 
@@ -100,6 +102,29 @@ def test_settings_are_checked_before_a_kernel_starts(name, monkeypatch):
         headless.check_settings(name, {"dataset": "nowhere"})
 
 
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"architecture": "foo"}, "expected one of unet, fpn, pspnet, deeplabv3"),
+        ({"encoder": "resnet81"}, "did you mean resnet18"),
+        ({"encoder": "tu-mobilenetv3_smal_100"}, "did you mean mobilenetv3_small_100"),
+        ({"consistency_distance": "cvd"}, "expected one of cwd, kd"),
+        ({"scale_min": "3", "scale_max": "2"}, "expected at most scale_max"),
+    ],
+)
+def test_names_of_parts_are_checked_before_a_kernel_starts(values, says):
+    with pytest.raises(SettingsError, match=says):
+        headless.check_settings("teacher", values)
+
+
+def test_a_notebook_that_ends_without_its_product_is_no_success(tmp_path, monkeypatch):
+    monkeypatch.setattr(headless, "execute", lambda *args: None)
+    with pytest.raises(HeadlessError, match=r"ended without writing .*noising\.png"):
+        headless.run_notebook("noising", headless.check_settings("noising", {"runs": str(tmp_path)}))
+    with pytest.raises(HeadlessError, match="ended with the run absent; expected complete"):
+        headless.run_notebook("teacher", headless.check_settings("teacher", {"runs": str(tmp_path)}))
+
+
 def test_all_routes_a_setting_to_whom_it_concerns():
     values = {"train_steps": "9", "student.train_steps": "5", "distillation_weight": "2"}
     assert headless.route("teacher", values) == {"train_steps": "9"}
@@ -128,8 +153,3 @@ def test_a_failed_teacher_leaves_out_its_students_and_nothing_else(tmp_path, mon
     failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0], jobs=2, with_analysis=False)
     assert failed == ["plain teacher s0", "student of plain s0"]
     assert sorted(started) == ["assisted teacher s0", "plain teacher s0", "student alone s0", "student of assisted s0"]
-
-
-def test_no_kernel_folder_is_left_behind(thread):
-    left = [name for name in os.listdir("/tmp") if name.startswith("labkit-")] if os.path.isdir("/tmp") else []
-    assert left == []

@@ -188,7 +188,7 @@ def test_a_file_that_holds_no_tensors_is_refused_in_words(tmp_path, name):
 
 @pytest.mark.parametrize("encoder", ["resnet19", "tu-mobilenet_of_nobody"])
 def test_an_unknown_encoder_is_refused_by_name(encoder):
-    with pytest.raises(SettingsError, match=f"setting encoder: '{encoder}'"):
+    with pytest.raises(SettingsError, match=f"setting encoder: got '{encoder}'"):
         build(encoder=encoder)
 
 

@@ -95,6 +95,14 @@ def test_a_run_is_read_back_with_its_teacher(tmp_path):
     assert found.settings == student.settings
 
 
+def test_a_student_whose_teacher_is_gone_says_so(tmp_path):
+    teacher = finished(planned(tmp_path))
+    student = finished(planned(tmp_path, teacher=teacher))
+    (teacher.folder / "manifest.json").unlink()
+    with pytest.raises(RecordError, match=f"its teacher {teacher.run_id} is gone"):
+        load_run(student.folder)
+
+
 def test_an_unknown_run_is_answered_with_those_that_exist(tmp_path):
     run = finished(planned(tmp_path))
     with pytest.raises(RecordError, match=run.run_id):

@@ -74,6 +74,14 @@ def test_tables_are_byte_identical_when_rebuilt(runs, tmp_path):
     assert first == again
 
 
+def test_a_margin_over_several_recipes_is_left_blank(runs, tmp_path):
+    other = scored(planned(tmp_path, method="none", learning_rate=1e-3), image=10.0)
+    table = tables.results_table([*runs, other])
+    margins = tables.margins_table(table).set_index("comparison").miou
+    assert pd.isna(margins["assisted teacher over plain teacher"])
+    assert "several recipes" in tables.summary(table)
+
+
 def test_trials_show_the_settings_in_which_runs_differ(runs, tmp_path):
     other = scored(planned(tmp_path, method="none", learning_rate=1e-3), image=10.0)
     table = tables.trials_table([*runs, other])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from labkit.models import SegmentationNetwork, find_stem
+from labkit.models import SIDE_MULTIPLE, SegmentationNetwork, find_stem, pad_sides
 
 Region = Literal["predicted", "true", "both"]
 IMAGE_CHANNELS = 3
@@ -101,24 +101,24 @@ def view_stem(
     if network.label_channels == 0:
         raise ValueError("branch_layercam: this network reads the image alone; expected an assisted one (label_channels > 0).")
     _, stem = find_stem(network.encoder)
-    image_part, label_part = split_stem(stem, images, label_channel)
-    with _untouched(network), torch.autocast(images.device.type, enabled=False), torch.enable_grad():
-        seen: dict[str, Tensor | _BatchNorm] = {}
+    seen: dict[str, Tensor | _BatchNorm] = {}
+    with _untouched(network), _full_precision(images.device), torch.enable_grad():
+        image_part, label_part = split_stem(stem, pad_sides(images), pad_sides(label_channel))
         with _watch_stem(network.encoder, stem, seen):
-            inputs = torch.cat([images, label_channel], dim=1).float()
-            logits = network.to_full_size(network(inputs), images.shape[2:])
+            logits = network.to_full_size(network(torch.cat([images, label_channel], dim=1).float()), images.shape[2:])
         score = class_score(logits, category=category, region=region, target=target)
         gradient = torch.autograd.grad(score.nansum(), seen["output"])[0]
-    joint = seen["output"].detach()
     bias = 0 if stem.bias is None else stem.bias.detach()[:, None, None]
-    return StemView(image_part, label_part, joint - bias, gradient, score.detach(), seen.get("batchnorm"))
+    tensors = (image_part, label_part, seen["output"].detach() - bias, gradient)
+    cropped = [_without_padding(value, images.shape[2:]) for value in tensors]
+    return StemView(*cropped, score.detach(), seen.get("batchnorm"))
 
 
 def split_stem(stem: nn.Conv2d, images: Tensor, label_channel: Tensor) -> tuple[Tensor, Tensor]:
     """conv_image(image) and conv_label(label), without bias: two (N, D, h, w) that add up to the stem's output minus its bias."""
     slices = stem.weight.detach().float().split([IMAGE_CHANNELS, stem.in_channels - IMAGE_CHANNELS], dim=1)
     no_bias = {} if stem.bias is None else {"bias": torch.zeros_like(stem.bias)}
-    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+    with torch.no_grad(), _full_precision(images.device):
         image, label = (
             functional_call(stem, {"weight": weight} | no_bias, (part.float(),))
             for weight, part in zip(slices, (images, label_channel), strict=True)
@@ -187,6 +187,21 @@ def _folded(view: StemView, label_mean: Tensor | None, stem: nn.Conv2d) -> tuple
     running = norm.running_mean.float() - (0 if stem.bias is None else stem.bias.detach().float())
     label_mean = label_mean.to(running)
     return gradient, (running - label_mean)[None, :, None, None], label_mean[None, :, None, None]
+
+
+def _without_padding(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut (N, D, h, w) of a padded input down to what belongs to an image of `size`."""
+    height, width = (side + -side % SIDE_MULTIPLE for side in size)
+    stride_y, stride_x = height // values.shape[2], width // values.shape[3]
+    return values[..., : -(-size[0] // stride_y), : -(-size[1] // stride_x)]
+
+
+@contextlib.contextmanager
+def _full_precision(device: torch.device) -> Iterator[None]:
+    """Neither autocast nor TF32: the two halves of a stem must add up to what the network computed."""
+    tf32_off = torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False)
+    with torch.autocast(device.type, enabled=False), tf32_off:
+        yield
 
 
 @contextlib.contextmanager

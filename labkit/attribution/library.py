@@ -11,7 +11,7 @@ from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
 from labkit.attribution.layercam import IMAGE_CHANNELS
-from labkit.models import SegmentationNetwork, find_stem
+from labkit.models import SegmentationNetwork, find_stem, pad_sides
 
 
 class SplitStem(nn.Module):
@@ -70,10 +70,16 @@ def library_layercam(
     split = SplitStem(stem)
     full.network.encoder.set_submodule(name, split)
     full.requires_grad_(True)  # the library crashes on frozen parameters
-    inputs = torch.cat([images, label_channel], dim=1).float()
-    targets = [_MeanLogit(category, one) for one in region]
+    inputs = pad_sides(torch.cat([images, label_channel], dim=1).float())  # the library places maps by the input's size
+    height, width = images.shape[2:]
+    inside = torch.zeros(inputs[:, 0].shape, dtype=torch.bool, device=region.device)
+    inside[:, :height, :width] = region
+    targets = [_MeanLogit(category, one) for one in inside]
     maps = {}
     for branch, layer in (("image", split.image), ("label", split.label)):
-        with LayerCAM(full, [layer]) as cam:
-            maps[branch] = cam(inputs, targets=targets)
+        cam = LayerCAM(full, [layer])
+        try:  # its own `with` form swallows IndexError
+            maps[branch] = cam(inputs, targets=targets)[:, :height, :width]
+        finally:
+            cam.activations_and_grads.release()
     return maps

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from labkit.config import Recipe
@@ -43,6 +44,16 @@ class DatasetInfo:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Normalised images (..., 3, H, W) back to uint8 RGB."""
+        mean, std = (torch.tensor(values, device=images.device).view(3, 1, 1) for values in (self.mean, self.std))
+        return (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
+
+    def normalised(self, image: Tensor) -> Tensor:
+        """uint8 RGB (..., 3, H, W) as a network reads it, float32."""
+        mean, std = (torch.tensor(values, device=image.device).view(3, 1, 1) for values in (self.mean, self.std))
+        return (image.float() / 255 - mean) / std
 
     def class_id(self, name: str) -> int:
         """Id of a class by name; a ValueError lists what exists."""

@@ -102,7 +102,5 @@ def evaluation_batches(split: Split, info: DatasetInfo, *, batch_size: int) -> I
 
 
 def _collate(samples: list[Sample], index: Sequence[int], info: DatasetInfo) -> Batch:
-    mean = torch.tensor(info.mean).view(3, 1, 1)
-    std = torch.tensor(info.std).view(3, 1, 1)
-    images = torch.stack([(sample.image.float() / 255 - mean) / std for sample in samples])
+    images = torch.stack([info.normalised(sample.image) for sample in samples])
     return Batch(images, torch.stack([sample.target for sample in samples]), torch.tensor(list(index)))

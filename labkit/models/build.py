@@ -4,12 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from labkit.config import SettingsError
+from labkit.config import SettingsError, nearest_name
 from labkit.models.stem import widen_stem
 from labkit.streams import stream_generator, stream_seed
 
@@ -55,7 +56,7 @@ class SegmentationNetwork(nn.Module):
                 f"network: input is {tuple(inputs.shape)}; expected (N, {expected}, H, W): RGB and {self.label_channels} label channels."
             )
         height, width = inputs.shape[2:]
-        logits = self.network(F.pad(inputs, (0, -width % SIDE_MULTIPLE, 0, -height % SIDE_MULTIPLE)))
+        logits = self.network(pad_sides(inputs))
         return logits[..., : -(-height // self.output_stride), : -(-width // self.output_stride)]
 
     def to_full_size(self, logits: Tensor, size: tuple[int, int]) -> Tensor:
@@ -65,6 +66,26 @@ class SegmentationNetwork(nn.Module):
         height, width = (self.output_stride * side for side in logits.shape[2:])
         full = F.interpolate(logits.float(), (height, width), mode="bilinear", align_corners=False)
         return full[..., : size[0], : size[1]]
+
+
+def pad_sides(inputs: Tensor) -> Tensor:
+    """(N, C, H, W) padded with zeros below and to the right, to sides the networks accept."""
+    height, width = inputs.shape[2:]
+    return F.pad(inputs, (0, -width % SIDE_MULTIPLE, 0, -height % SIDE_MULTIPLE))
+
+
+def check_names(architecture: str, encoder: str) -> None:
+    """Refuse names nobody knows, without building anything.
+
+    Raises:
+        SettingsError: no such architecture or encoder.
+    """
+    if architecture not in ARCHITECTURES:
+        raise SettingsError(f"setting architecture: got {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
+    names = timm.list_models() if encoder.startswith("tu-") else smp.encoders.get_encoder_names()
+    bare = encoder.removeprefix("tu-").split(".")[0]
+    if bare not in names:
+        raise SettingsError(f"setting encoder: got {encoder!r}; expected an encoder of smp, or tu-<timm name>; {nearest_name(bare, names)}")
 
 
 def build_network(
@@ -91,8 +112,7 @@ def build_network(
     Raises:
         SettingsError: no such architecture, encoder or weights; the message says what to choose.
     """
-    if architecture not in ARCHITECTURES:
-        raise SettingsError(f"setting architecture: got {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
+    check_names(architecture, encoder)
     build, output_stride = ARCHITECTURES[architecture]
     timm_encoder = encoder.startswith("tu-")
     download = (True if timm_encoder else "imagenet") if encoder_weights == "imagenet" else None
