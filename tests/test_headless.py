@@ -149,6 +149,7 @@ def test_all_refuses_what_it_cannot_route(name, says):
 def test_a_failed_teacher_leaves_out_its_students_and_nothing_else(tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(headless, "_run_job", lambda job, values, logs: started.append(job.title) or job.title == "plain teacher s0")
+    monkeypatch.setattr(headless, "check_settings", lambda name, values: None)
     monkeypatch.setattr(headless, "planned_run", lambda settings: type("Run", (), {"run_id": "x"}))
     failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0], jobs=2, with_analysis=False)
     assert failed == ["plain teacher s0", "student of plain s0"]
