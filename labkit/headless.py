@@ -182,6 +182,9 @@ def _run_jobs(plan: list[_Job], jobs: int, logs: Path) -> list[str]:
                 return True
             teacher = next(one for one in plan if one.title == job.after)
             values["teacher"] = planned_run(TeacherSettings(**teacher.values)).run_id
+        if planned_run(NOTEBOOKS[job.notebook][1](**values)).state == "complete":
+            print(f"{job.title:>24}: complete, skipped", flush=True)
+            return False
         return _run_job(job, values, logs)
 
     with ThreadPoolExecutor(jobs) as pool:  # teachers stand before their students, so waiting cannot lock up

@@ -75,6 +75,12 @@ def test_what_is_complete_is_skipped(thread, monkeypatch, capsys):
     assert "complete, skipped" in capsys.readouterr().out
 
 
+def test_the_thread_again_starts_no_training(thread, monkeypatch, capsys):
+    monkeypatch.setattr(headless, "_run_job", lambda job, values, logs: pytest.fail(f"{job.title} was started again"))
+    assert headless.run_all(TINY | {"runs": str(thread)}, seeds=[0], jobs=2, with_analysis=False) == []
+    assert capsys.readouterr().out.count("complete, skipped") == 5
+
+
 def test_plain_papermill_runs_a_notebook_from_any_folder(tmp_path):
     out = tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", project_root() / "notebooks" / "00_label_noising.ipynb", out]
@@ -150,7 +156,7 @@ def test_a_failed_teacher_leaves_out_its_students_and_nothing_else(tmp_path, mon
     started = []
     monkeypatch.setattr(headless, "_run_job", lambda job, values, logs: started.append(job.title) or job.title == "plain teacher s0")
     monkeypatch.setattr(headless, "check_settings", lambda name, values: None)
-    monkeypatch.setattr(headless, "planned_run", lambda settings: type("Run", (), {"run_id": "x"}))
+    monkeypatch.setattr(headless, "planned_run", lambda settings: type("Run", (), {"run_id": "x", "state": "absent"}))
     failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0], jobs=2, with_analysis=False)
     assert failed == ["plain teacher s0", "student of plain s0"]
     assert sorted(started) == ["assisted teacher s0", "plain teacher s0", "student alone s0", "student of assisted s0"]
