@@ -139,7 +139,7 @@ class StudentSettings(TrainSettings):
     distance: DistanceOrRecipe = Field("recipe", description="a name in labkit.losses.DISTANCES: cwd, kd")
     distillation_weight: OrRecipeFloat = Field(-1, description="weight of the distance to the teacher")
     distillation_temperature: OrRecipeFloat = Field(-1, description="divides the logits")
-    distance_stride: Positive = Field(4, description="logits finer than this stride are average-pooled to it, pixels")
+    distance_stride: Positive = Field(1, description="logits finer than this stride are average-pooled to it, pixels")
     void_in_distance: bool = Field(True, description="whether void positions enter the distance")
     distill_weights: Literal["random", "fixed"] = Field("random", description="class weights the assisted teacher is shown")
     pixel_std: NonNegative = Field(0.02, description="std of the pixel noise the assisted teacher is shown")

@@ -75,7 +75,7 @@ def student_step(
     distillation_weight: float,
     distance: Distance,
     temperature: float,
-    distance_stride: int = 4,
+    distance_stride: int = 1,
     void_in_distance: bool = True,
 ) -> StepOutput:
     """Distillation: the student sees the image alone, its frozen teacher may see the noised label too.

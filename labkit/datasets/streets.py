@@ -23,12 +23,14 @@ INFO = DatasetInfo(
     mean=(0.45, 0.45, 0.45),
     std=(0.16, 0.16, 0.16),
     recipes={
+        # The distance was chosen by trials of one seed (figures/streets/trials): of KD and CWD at several weights and temperatures,
+        # only CWD at temperature 1 and the decoder's own stride was better than no teacher.
         "default": Recipe(
             train_size=400, val_size=300, height=64, width=128, crop_height=64, crop_width=128,
             scale_min=1, scale_max=1, brightness=0, architecture="unet", encoder="tu-mobilenetv3_small_100",
             teacher_steps=1200, student_steps=800, batch_size=8, optimiser="adamw", learning_rate=2e-3,
             weight_decay=1e-2, warmup_steps=30, label_scale=3, consistency_weight=0.1,
-            distance="kd", distillation_weight=1, distillation_temperature=1,
+            distance="cwd", distillation_weight=3, distillation_temperature=1,
         ),
     },
     is_video=False,
