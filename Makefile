@@ -35,8 +35,8 @@ notebooks: $(READY)  ## generate every .ipynb from its .py
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench
 
-clean:
-	rm -rf .venv runs build *.egg-info .pytest_cache .ruff_cache
+clean:  ## environment and caches; run folders stay
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
 
 lock:  ## needs uv on the PATH
 	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from labkit.config import NOT_IN_THE_RECIPE
+from labkit.config import NOT_IN_THE_RECIPE, StudentSettings, TrainSettings
 from labkit.records import Run, write_text
 
 COLUMNS = [
@@ -12,6 +12,7 @@ COLUMNS = [
     "miou_mean", "miou_std", "n_seeds", "run_ids",
 ]  # fmt: skip
 METHOD_ORDER = {"none": 0, "kd": 1, "lad": 2}
+OF_A_TAUGHT_STUDENT = StudentSettings.model_fields.keys() - TrainSettings.model_fields.keys()  # mean nothing without a teacher
 READING_ORDER = {"image": 0, "true_label": 1, "foreign_label": 2, "zero_label": 3}
 
 
@@ -46,14 +47,16 @@ def trials_table(runs: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in sorted(runs, key=lambda run: run.run_id):
-        settings = {name: value for name, value in run.settings.model_dump().items() if name not in NOT_IN_THE_RECIPE}
+        left_out = NOT_IN_THE_RECIPE if run.role == "teacher" or run.teacher else NOT_IN_THE_RECIPE | OF_A_TAUGHT_STUDENT
+        settings = {name: value for name, value in run.settings.model_dump().items() if name not in left_out}
         settings |= {"method": run.method, "teacher": run.teacher.run_id if run.teacher else ""}
         scores = {reading: values["miou"] for reading, values in run.metrics()["readings"].items()}
         rows.append({"role": run.role, **settings, **scores, "run_id": run.run_id})
     table = pd.DataFrame(rows)
     always = {"role", "method", "run_id", *READING_ORDER}
     same = [name for name in table if name not in always and table[name].nunique(dropna=True) <= 1]
-    return table.drop(columns=same)
+    last = [name for name in [*READING_ORDER, "run_id"] if name in table]
+    return table[[name for name in table if name not in {*same, *last}] + last]
 
 
 def margins_table(table: pd.DataFrame) -> pd.DataFrame:
