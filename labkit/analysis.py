@@ -39,7 +39,8 @@ TITLES = {
 def run_names(runs: list[Run]) -> dict[str, Run]:
     """The runs a figure shows, by a short name: of every recipe the run with the lowest seed.
 
-    Where several recipes share a name, the recipe's hash follows it; `tables.trials_table` says what they are.
+    Where several recipes share a name, the recipe's hash follows it; `tables.trials_table` says what they are. Figures hold
+    frames of one size: runs at another size than the first one's are left to the table.
 
     Raises:
         RecordError: there is no complete run.
@@ -48,7 +49,9 @@ def run_names(runs: list[Run]) -> dict[str, Run]:
         raise RecordError("analysis: no complete run of this data set in the runs folder. First: labkit run all.")
     order = list(TITLES)
     first: dict[tuple[str, str, str], Run] = {}
-    for run in sorted(runs, key=lambda run: (order.index((run.role, run.method)), run.seed, run.run_id)):
+    size = runs[0].settings.height, runs[0].settings.width
+    fitting = [run for run in runs if (run.settings.height, run.settings.width) == size]
+    for run in sorted(fitting, key=lambda run: (order.index((run.role, run.method)), run.seed, run.run_id)):
         first.setdefault((run.role, run.method, run.recipe_hash), run)
     shared = Counter((role, method) for role, method, _ in first)
     return {TITLES[role, method] + (f" {recipe}" if shared[role, method] > 1 else ""): run for (role, method, recipe), run in first.items()}

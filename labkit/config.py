@@ -39,7 +39,7 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown names, faults told as name, got, expected."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -194,6 +194,18 @@ class EvaluateSettings(Settings):
 NOT_IN_THE_RECIPE = frozenset(
     {"data_root", "device", "workers", "threads", "runs", "log_every_steps", "checkpoint_every_steps", "evaluate_every_steps"}
 )
+
+
+def idle_settings(settings: TrainSettings, *, taught_by: str | None) -> frozenset[str]:
+    """Names of settings that mean nothing for this run: noising without a label to noise, distillation without a teacher.
+
+    Args:
+        taught_by: method of a student's teacher, None where there is none.
+    """
+    own = frozenset(type(settings).model_fields) - frozenset(TrainSettings.model_fields)
+    if isinstance(settings, TeacherSettings):
+        return frozenset() if settings.method == "lad" else own - {"method"}
+    return {"lad": frozenset(), "none": frozenset({"distill_weights", "pixel_std"}), None: own}[taught_by]
 
 
 def resolve(settings: TrainSettings, recipe: Recipe) -> TrainSettings:

@@ -23,7 +23,7 @@ def evaluate_run(run: str, settings: EvaluateSettings) -> list[str]:
     """Score a complete run on a split and keep the result in its folder.
 
     Writes evaluations/<split>.json and evaluations/<split>.npz (per reading (frames, K, K) confusion matrices, and frame names);
-    the file names begin with the data set where it is not the run's own.
+    the file names begin with the data set where it is not the run's own, and end with the size where not all frames were scored.
 
     Returns:
         One line per reading.
@@ -44,6 +44,7 @@ def evaluate_run(run: str, settings: EvaluateSettings) -> list[str]:
     by_frame = experiment.confusions(split)
     scores = {reading: scores_from_confusion(sum(frames)) for reading, frames in by_frame.items()}
     name = settings.split if dataset == found.settings.dataset else f"{dataset}-{settings.split}"
+    name += f"-{settings.size}" if settings.size else ""
     folder = found.folder / "evaluations"
     folder.mkdir(exist_ok=True)
     frames = np.array([split.frame_name(i) for i in range(len(split))])
@@ -72,7 +73,7 @@ def predict_image(run: str, image: Path, *, label: Path | None, output: Path | N
     Raises:
         DataError: image or label cannot be read, do not belong together, or the output cannot be written.
     """
-    experiment = load_experiment(find_run(run, runs))
+    experiment = load_experiment(find_run(run, runs), device="auto", threads=0)
     pixels = _read(image, "RGB").permute(2, 0, 1)
     batch, reading = _batch(experiment, pixels, label)
     logits = F.interpolate(experiment.logits(reading, batch), pixels.shape[1:], mode="bilinear", align_corners=False)
@@ -99,7 +100,7 @@ def _batch(experiment: Experiment, pixels: Tensor, label: Path | None) -> tuple[
             raise DataError(
                 f"{label}: found id {int(outside[0])}; expected 0-{experiment.info.num_classes - 1}, and {IGNORE_INDEX} for void."
             )
-        target = resize(given[None], size, interpolation=InterpolationMode.NEAREST)[0].long()
+        target = resize(given[None].to(torch.uint8), size, interpolation=InterpolationMode.NEAREST)[0].long()
     image = experiment.info.normalised(resize(pixels, size, antialias=True))
     batch = Batch(image[None], target[None], torch.tensor([0]), target[None])
     reading = "image" if experiment.noising is None else "true_label" if label else "zero_label"
@@ -107,9 +108,10 @@ def _batch(experiment: Experiment, pixels: Tensor, label: Path | None) -> tuple[
 
 
 def _read(path: Path, mode: str | None) -> Tensor:
-    """A picture's values, uint8: (H, W, 3) for RGB, as it is for None."""
+    """A picture's values: (H, W, 3) uint8 for RGB, as they are and int64 for None."""
     try:
         with Image.open(path) as file:
-            return torch.from_numpy(np.array(file.convert(mode) if mode else file))
+            values = np.array(file.convert(mode) if mode else file)
+            return torch.from_numpy(values if mode else values.astype(np.int64))
     except OSError as error:
         raise DataError(f"{path}: cannot be read as a picture ({error}). Expected a PNG or JPEG file.") from error

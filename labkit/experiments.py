@@ -216,10 +216,10 @@ def fit(experiment: Experiment) -> dict[str, Any]:
             seconds=run.log_rows()[-1]["seconds"], images_seen=settings.train_steps * settings.batch_size,
             device=experiment.device.type, precision=experiment.precision, threads=torch.get_num_threads(), metrics=metrics,
         )  # fmt: skip
-        (run.folder / CHECKPOINT).unlink()  # three times the weights' size, and nothing is left to resume
     except BaseException as error:
         run.mark("failed", error=f"{type(error).__name__}: {error}")
         raise
+    (run.folder / CHECKPOINT).unlink(missing_ok=True)  # three times the weights' size, and nothing is left to resume
     return metrics
 
 

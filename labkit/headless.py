@@ -1,6 +1,7 @@
 """How notebooks run with nobody watching. The only door to papermill; a run counts by its manifest, not by papermill's word."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import papermill
 import torch
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -28,6 +30,7 @@ NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
     "student": ("02_student_distillation", StudentSettings),
     "analysis": ("03_analysis", AnalysisSettings),
 }
+TRAINING = ("teacher", "student")
 PROGRESS_SECONDS = 20
 ALL_SETS = {"method", "teacher"}  # what `labkit run all` decides itself
 
@@ -65,15 +68,17 @@ def run_notebook(name: str, settings: Settings) -> Path:
     Raises:
         HeadlessError: a cell failed, or the notebook ended without what it is there for.
     """
-    training = name in ("teacher", "student")
-    run = planned_run(settings) if training else None
+    run = planned_run(settings) if name in TRAINING else None
     folder = run.folder if run else runs_folder(settings.runs) / f"{settings.dataset}-{name}"
     if run and run.state == "complete":
         print(f"{run.run_id}: complete, skipped")
         return folder
     began = time.time()
     executed = folder / f"{NOTEBOOKS[name][0]}.ipynb"
-    execute(project_root() / "notebooks" / executed.name, executed, settings.model_dump(include=settings.model_fields_set))
+    parameters = settings.model_dump(include=settings.model_fields_set)
+    if run and run.teacher:
+        parameters["teacher"] = run.teacher.run_id
+    execute(project_root() / "notebooks" / executed.name, executed, _for_any_folder(parameters))
     if run and run.state != "complete":
         raise HeadlessError(f"{executed.stem}: ended with the run {run.state}; expected complete. Evidence: {executed}.")
     if not run:
@@ -84,11 +89,20 @@ def run_notebook(name: str, settings: Settings) -> Path:
     return folder
 
 
+def _for_any_folder(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Paths made absolute, because a kernel works in the notebook's folder, not in the caller's."""
+    if os.environ.get("LABKIT_DATA"):
+        os.environ["LABKIT_DATA"] = str(Path(os.environ["LABKIT_DATA"]).absolute())
+    if parameters.get("data_root"):
+        parameters["data_root"] = str(Path(parameters["data_root"]).absolute())
+    return parameters
+
+
 def execute(source: Path, executed: Path, parameters: dict[str, Any]) -> None:
     """One notebook through papermill, on a kernel of its own over IPC (no ports to race for).
 
     Raises:
-        HeadlessError: a cell failed; `executed` keeps the evidence.
+        HeadlessError: a cell failed or the kernel died; `executed` keeps the evidence.
     """
     executed.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="labkit-") as private:  # IPC cross-talks unless every kernel has its own folder
@@ -98,6 +112,8 @@ def execute(source: Path, executed: Path, parameters: dict[str, Any]) -> None:
                 source, executed, parameters=parameters, cwd=source.parent, progress_bar=False,
                 stdout_file=sys.stdout, stderr_file=sys.stderr, config=kernel,
             )  # fmt: skip
+        except DeadKernelError as error:
+            raise HeadlessError(f"{source.stem}: its kernel died ({error}); out of memory? Evidence: {executed}.") from error
         except PapermillExecutionError as error:
             raise HeadlessError(f"{source.stem}, cell {error.cell_index}: {error.ename}: {error.evalue}\nEvidence: {executed}.") from error
 
@@ -112,7 +128,7 @@ class _Job:
     after: str = ""
 
 
-def run_all(values: Mapping[str, Any], *, seeds: list[int], jobs: int, with_analysis: bool = True) -> list[str]:
+def run_all(values: Mapping[str, Any], *, seeds: list[int], jobs: int) -> list[str]:
     """The thread: plain and assisted teacher, student alone and of each teacher, noising, analysis. What is complete is skipped.
 
     Args:
@@ -127,7 +143,7 @@ def run_all(values: Mapping[str, Any], *, seeds: list[int], jobs: int, with_anal
     jobs = jobs or (1 if torch.cuda.is_available() else min(2, os.cpu_count() or 1))
     threads = {} if torch.cuda.is_available() else {"threads": max(1, (os.cpu_count() or 1) // jobs)}
     plan: list[_Job] = []
-    for seed in seeds:
+    for seed in dict.fromkeys(seeds):
         own = threads | {"seed": seed}
         teacher, student = own | routed["teacher"], own | routed["student"]
         plan += [
@@ -144,9 +160,7 @@ def run_all(values: Mapping[str, Any], *, seeds: list[int], jobs: int, with_anal
         check_settings(name, given)
     logs = runs_folder(str(values.get("runs", ""))) / "logs"
     failed = _run_jobs(plan, jobs, logs)
-    for name, given in last if with_analysis else []:
-        failed += [name] if _run_job(_Job(name, name, given), given, logs) else []
-    return failed
+    return failed + _run_jobs([_Job(name, name, given) for name, given in last], 1, logs)
 
 
 def route(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,6 +187,7 @@ def route(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def _run_jobs(plan: list[_Job], jobs: int, logs: Path) -> list[str]:
     """Independent jobs side by side; a student waits for its teacher and is left out where that failed."""
     done: dict[str, Future[bool]] = {}
+    running: set[subprocess.Popen] = set()
 
     def work(job: _Job) -> bool:
         values = dict(job.values)
@@ -182,18 +197,26 @@ def _run_jobs(plan: list[_Job], jobs: int, logs: Path) -> list[str]:
                 return True
             teacher = next(one for one in plan if one.title == job.after)
             values["teacher"] = planned_run(TeacherSettings(**teacher.values)).run_id
-        if planned_run(NOTEBOOKS[job.notebook][1](**values)).state == "complete":
+        if job.notebook in TRAINING and planned_run(NOTEBOOKS[job.notebook][1](**values)).state == "complete":
             print(f"{job.title:>24}: complete, skipped", flush=True)
             return False
-        return _run_job(job, values, logs)
+        return _run_job(job, values, logs, running)
 
-    with ThreadPoolExecutor(jobs) as pool:  # teachers stand before their students, so waiting cannot lock up
-        for job in plan:
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        for job in plan:  # teachers stand before their students, so waiting cannot lock up
             done[job.title] = pool.submit(work, job)
         return [title for title, failed in done.items() if failed.result()]
+    except BaseException:  # Ctrl-C: nothing new starts, and what runs is interrupted like a notebook
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(running):
+            process.send_signal(signal.SIGINT)
+        raise
+    finally:
+        pool.shutdown()
 
 
-def _run_job(job: _Job, values: dict[str, Any], logs: Path) -> bool:
+def _run_job(job: _Job, values: dict[str, Any], logs: Path, running: set[subprocess.Popen]) -> bool:
     """One `labkit run` in a process of its own; prints how it goes, returns whether it failed."""
     logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{job.title.replace(' ', '_')}.log"
@@ -201,7 +224,10 @@ def _run_job(job: _Job, values: dict[str, Any], logs: Path) -> bool:
     command += [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     began = time.monotonic()
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(  # a session of its own, so that Ctrl-C reaches it once, from here
+            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        running.add(process)
         try:
             while True:
                 try:
@@ -210,7 +236,7 @@ def _run_job(job: _Job, values: dict[str, Any], logs: Path) -> bool:
                 except subprocess.TimeoutExpired:
                     print(f"{job.title:>24}: {_last_line(log)}", flush=True)
         finally:
-            process.terminate()
+            running.discard(process)
     word = f"FAILED, see {log}" if failed else "done"
     print(f"{job.title:>24}: {word} after {time.monotonic() - began:.0f} s. {_last_line(log)}", flush=True)
     return failed

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 import labkit
-from labkit.config import StudentSettings, TeacherSettings, TrainSettings, settings_hash
+from labkit.config import StudentSettings, TeacherSettings, TrainSettings, idle_settings, settings_hash
 
 OUTPUTS = ("config.json", "log.jsonl", "model.safetensors", "metrics.json")
 
@@ -63,9 +63,14 @@ class Run:
 
     @property
     def recipe_hash(self) -> str:
-        """What was computed apart from the seed: equal for the runs of one table row."""
+        """What was computed apart from the seed: equal for the runs of one table row. Settings that mean nothing are left out."""
         settings = self.settings.model_dump() | {"teacher": self.teacher.recipe_hash if self.teacher else ""}
-        return settings_hash(settings, leave_out=frozenset({"seed"}))
+        return settings_hash(settings, leave_out=self.idle_settings | {"seed"})
+
+    @property
+    def idle_settings(self) -> frozenset[str]:
+        """Names of settings that mean nothing for this run."""
+        return idle_settings(self.settings, taught_by=self.teacher.method if self.teacher else None)
 
     def mark(self, state: str, **facts: Any) -> None:
         """Write the manifest with a new state, atomically."""

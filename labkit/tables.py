@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from labkit.config import NOT_IN_THE_RECIPE, StudentSettings, TrainSettings
+from labkit.config import NOT_IN_THE_RECIPE
 from labkit.records import Run, write_text
 
 COLUMNS = [
@@ -12,7 +12,6 @@ COLUMNS = [
     "miou_mean", "miou_std", "n_seeds", "run_ids",
 ]  # fmt: skip
 METHOD_ORDER = {"none": 0, "kd": 1, "lad": 2}
-OF_A_TAUGHT_STUDENT = StudentSettings.model_fields.keys() - TrainSettings.model_fields.keys()  # mean nothing without a teacher
 READING_ORDER = {"image": 0, "true_label": 1, "foreign_label": 2, "zero_label": 3}
 
 
@@ -30,7 +29,8 @@ def results_table(runs: list[Run]) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     keys = [*COLUMNS[:10], "recipe_hash"]
-    grouped = pd.DataFrame(rows).groupby(keys, sort=False, dropna=False)
+    once = pd.DataFrame(rows).drop_duplicates([*keys, "seed"])  # the same computation under another id is one run
+    grouped = once.groupby(keys, sort=False, dropna=False)
     table = grouped.agg(
         miou_mean=("miou", "mean"), miou_std=("miou", "std"), n_seeds=("seed", "nunique"), run_ids=("run_id", ";".join)
     ).reset_index()
@@ -47,7 +47,7 @@ def trials_table(runs: list[Run]) -> pd.DataFrame:
     """
     rows = []
     for run in sorted(runs, key=lambda run: run.run_id):
-        left_out = NOT_IN_THE_RECIPE if run.role == "teacher" or run.teacher else NOT_IN_THE_RECIPE | OF_A_TAUGHT_STUDENT
+        left_out = NOT_IN_THE_RECIPE | run.idle_settings
         settings = {name: value for name, value in run.settings.model_dump().items() if name not in left_out}
         settings |= {"method": run.method, "teacher": run.teacher.run_id if run.teacher else ""}
         scores = {reading: values["miou"] for reading, values in run.metrics()["readings"].items()}
@@ -82,7 +82,7 @@ def write_tables(table: pd.DataFrame, folder: Path, *, protocol: str) -> list[Pa
     """table.csv, and table.md for reading; byte-identical when rebuilt from the same runs."""
     csv, markdown = folder / "table.csv", folder / "table.md"
     write_csv(table, csv)
-    shown = table.drop(columns=["run_ids", "architecture", "encoder"])
+    shown = table.drop(columns=["run_ids", *(name for name in ("architecture", "encoder") if table[name].nunique() <= 1)])
     note = f"mIoU in percent, mean and deviation (ddof 1) over seeds; {protocol}."
     write_text(markdown, f"{_markdown(shown)}\n{note}\n\n{_markdown(margins_table(table))}")
     return [csv, markdown]

@@ -201,6 +201,7 @@ figure = plots.curves_figure({run.role + " " + run.method: run.log_rows()})
 from labkit.analysis import predictions
 from labkit.datasets import frames_batch
 
-frames = frames_batch(experiment.val_split, info, range(2))
+first = range(min(2, len(experiment.val_split)))
+frames = frames_batch(experiment.val_split, info, first)
 answers = predictions({"teacher": experiment}, frames)
-figure = plots.predictions_figure([experiment.val_split[i].image for i in range(2)], list(frames.target), answers, info)
+figure = plots.predictions_figure([experiment.val_split[i].image for i in first], list(frames.target), answers, info)

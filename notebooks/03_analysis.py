@@ -74,12 +74,11 @@ for name, run in named.items():
 
 # %%
 table = tables.results_table(finished)
-protocol = next(iter(named.values())).metrics()["protocol"]
+protocol = "; ".join(sorted({run.metrics()["protocol"] for run in finished}))
 files = tables.write_tables(table, folder, protocol=protocol)
 tables.write_csv(tables.trials_table(finished), folder / "trials.csv")
 for file in [*files, folder / "trials.csv"]:
     products.record_product(file, caption=f"Scores of {settings.dataset}; {protocol}.", runs=finished, parameters=parameters)
-products.write_records(finished, folder)
 Markdown((folder / "table.md").read_text())
 
 # %% [markdown]
@@ -177,6 +176,9 @@ beside = plots.library_figure(
 
 # %% [markdown]
 # ## In short
+#
+# The record of every run, its manifest and log, lies beside the figures.
 
 # %%
+products.write_records(finished, folder)
 Markdown(tables.summary(table))

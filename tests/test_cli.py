@@ -56,11 +56,11 @@ def test_evaluate_scores_another_split_and_keeps_it_with_the_run(runs):
     done = call("evaluate", run.folder, "--set", "split=test", "--set", "size=3")
     assert done.exit_code == 0, done.output
     folder = run.folder / "evaluations"
-    record = json.loads((folder / "test.json").read_text())
+    record = json.loads((folder / "test-3.json").read_text())
     assert record["split"] == "test"
     assert record["checkpoint"] == run.checkpoint_hash()
     assert "3 frames of test" in record["protocol"]
-    with np.load(folder / "test.npz") as frames:
+    with np.load(folder / "test-3.npz") as frames:
         assert frames["true_label"].shape == (3, 8, 8)
         total = frames["true_label"].sum(0)
     assert 100 * total.trace() / total.sum() == pytest.approx(record["readings"]["true_label"]["pixel_accuracy"], abs=1e-2)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -76,8 +77,10 @@ def test_what_is_complete_is_skipped(thread, monkeypatch, capsys):
 
 
 def test_the_thread_again_starts_no_training(thread, monkeypatch, capsys):
-    monkeypatch.setattr(headless, "_run_job", lambda job, values, logs: pytest.fail(f"{job.title} was started again"))
-    assert headless.run_all(TINY | {"runs": str(thread)}, seeds=[0], jobs=2, with_analysis=False) == []
+    started = []
+    monkeypatch.setattr(headless, "_run_job", lambda job, *_: started.append(job.title))
+    assert headless.run_all(TINY | {"runs": str(thread)}, seeds=[0], jobs=2) == []
+    assert started == ["noising", "analysis"]
     assert capsys.readouterr().out.count("complete, skipped") == 5
 
 
@@ -154,9 +157,33 @@ def test_all_refuses_what_it_cannot_route(name, says):
 
 def test_a_failed_teacher_leaves_out_its_students_and_nothing_else(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(headless, "_run_job", lambda job, values, logs: started.append(job.title) or job.title == "plain teacher s0")
+    monkeypatch.setattr(headless, "_run_job", lambda job, values, *_: started.append(job.title) or job.title == "plain teacher s0")
     monkeypatch.setattr(headless, "check_settings", lambda name, values: None)
     monkeypatch.setattr(headless, "planned_run", lambda settings: type("Run", (), {"run_id": "x", "state": "absent"}))
-    failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0], jobs=2, with_analysis=False)
+    failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0, 0], jobs=2)
     assert failed == ["plain teacher s0", "student of plain s0"]
-    assert sorted(started) == ["assisted teacher s0", "plain teacher s0", "student alone s0", "student of assisted s0"]
+    assert sorted(started[:4]) == ["assisted teacher s0", "plain teacher s0", "student alone s0", "student of assisted s0"]
+    assert started[4:] == ["noising", "analysis"]
+
+
+def test_ctrl_c_starts_nothing_more(tmp_path, monkeypatch):
+    started = []
+
+    def interrupted(job, *_):
+        started.append(job.title)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(headless, "_run_job", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        headless.run_all({"runs": str(tmp_path)}, seeds=[0, 1, 2], jobs=1)
+    assert len(started) < 4
+
+
+def test_a_relative_data_folder_reaches_the_kernel_as_absolute(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABKIT_DATA", "data")
+    monkeypatch.setattr(headless, "execute", lambda source, executed, parameters: seen.update(parameters))
+    with pytest.raises(HeadlessError):
+        headless.run_notebook("noising", headless.check_settings("noising", {"runs": str(tmp_path), "data_root": "data"}))
+    assert seen["data_root"] == os.environ["LABKIT_DATA"] == str(tmp_path / "data")

@@ -74,6 +74,13 @@ def test_tables_are_byte_identical_when_rebuilt(runs, tmp_path):
     assert first == again
 
 
+def test_settings_that_mean_nothing_make_no_row_of_their_own(runs, tmp_path):
+    same = scored(planned(tmp_path, student=True, distillation_weight=2), image=58.0)
+    alone = tables.results_table([*runs, same]).query("role == 'student' and method == 'none'")
+    assert list(alone.n_seeds) == [2]
+    assert len(alone.run_ids.iloc[0].split(";")) == 2
+
+
 def test_a_margin_over_several_recipes_is_left_blank(runs, tmp_path):
     other = scored(planned(tmp_path, method="none", learning_rate=1e-3), image=10.0)
     table = tables.results_table([*runs, other])

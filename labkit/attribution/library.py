@@ -63,7 +63,7 @@ def library_layercam(
         region: (N, H, W) bool, not empty in any frame: where the logit of `category` is averaged.
 
     Returns:
-        {"image": (N, H, W), "label": (N, H, W)}, float32, each frame's maximum 1.
+        {"image": (N, H, W), "label": (N, H, W)}, float32, each frame's maximum at most 1.
     """
     full = _FullSize(copy.deepcopy(network)).float().eval()
     name, stem = find_stem(full.network.encoder)
