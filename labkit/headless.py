@@ -193,12 +193,12 @@ def _run_jobs(plan: list[_Job], jobs: int, logs: Path) -> list[str]:
         values = dict(job.values)
         if job.after:
             if done[job.after].result():
-                print(f"{job.title}: left out, its teacher failed", flush=True)
+                _say(job, "left out, its teacher failed")
                 return True
             teacher = next(one for one in plan if one.title == job.after)
             values["teacher"] = planned_run(TeacherSettings(**teacher.values)).run_id
         if job.notebook in TRAINING and planned_run(NOTEBOOKS[job.notebook][1](**values)).state == "complete":
-            print(f"{job.title:>24}: complete, skipped", flush=True)
+            _say(job, "complete, skipped")
             return False
         return _run_job(job, values, logs, running)
 
@@ -234,12 +234,17 @@ def _run_job(job: _Job, values: dict[str, Any], logs: Path, running: set[subproc
                     failed = process.wait(PROGRESS_SECONDS) != 0
                     break
                 except subprocess.TimeoutExpired:
-                    print(f"{job.title:>24}: {_last_line(log)}", flush=True)
+                    _say(job, _last_line(log))
         finally:
             running.discard(process)
     word = f"FAILED, see {log}" if failed else "done"
-    print(f"{job.title:>24}: {word} after {time.monotonic() - began:.0f} s. {_last_line(log)}", flush=True)
+    _say(job, f"{word} after {time.monotonic() - began:.0f} s. {_last_line(log)}")
     return failed
+
+
+def _say(job: _Job, text: str) -> None:
+    """One whole line, even when several jobs speak at once."""
+    print(f"{job.title:>24}: {text}\n", end="", flush=True)
 
 
 def _last_line(log: Path) -> str:

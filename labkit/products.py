@@ -26,7 +26,7 @@ def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: lis
     for suffix, metadata in ((".png", {"Description": alt}), (".pdf", {"Title": alt[:80], "CreationDate": None})):
         target = path.with_suffix(suffix)
         beside = target.with_name(f".{target.name}")
-        figure.savefig(beside, format=suffix[1:], dpi=130, metadata=metadata)
+        figure.savefig(beside, format=suffix[1:], dpi=100, metadata=metadata)
         beside.replace(target)
         record_product(target, caption=caption, alt=alt, runs=runs, parameters=parameters)
     return path
