@@ -39,7 +39,7 @@ INFO = DatasetInfo(
             scale_min=0.75, scale_max=1.75, brightness=0.3, architecture="unet", encoder="tu-mobilenetv3_small_100",
             teacher_steps=1500, student_steps=1000, batch_size=8, optimiser="adamw", learning_rate=2e-3,
             weight_decay=1e-2, warmup_steps=30, label_scale=3, consistency_weight=0.1,
-            distance="kd", distillation_weight=1, distillation_temperature=1,
+            distance="cwd", distillation_weight=3, distillation_temperature=1,
         ),
         # Near the official code's form, for a GPU: PSPNet-R18 at full size from ImageNet weights. Steps are fewer than its 40k, the
         # learning rate is the field's for this batch, and its consistency weight can make a teacher ignore its label.
