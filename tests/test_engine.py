@@ -227,6 +227,7 @@ def test_every_precision_and_optimiser_trains(tmp_path, precision, optimiser):
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_teacher_and_student_train_on_a_gpu_by_the_same_path(tmp_path, precision):
     taught_by = teacher(tmp_path, device="cuda", precision=precision)
