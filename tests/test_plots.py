@@ -71,3 +71,9 @@ def test_curves_draw_every_term_and_reading():
     left, right = plots.curves_figure({"assisted": rows}).axes
     assert [line.get_label() for line in left.lines] == ["assisted: ce_a", "assisted: ce_b"]
     assert [line.get_label() for line in right.lines] == ["assisted: true label", "assisted: foreign label"]
+
+
+def test_the_histogram_names_every_class_that_occurs():
+    target = torch.tensor([[0, 6, 255, 255]])
+    figure = plots.code_histogram_figure(torch.tensor([[0.1, 0.2, 0.3, 0.4]]), target, INFO)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["road", "car", "void"]
