@@ -11,12 +11,13 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import resize
 
 from labkit.config import EvaluateSettings
-from labkit.datasets import Batch, DataError, dataset_info, open_split
+from labkit.datasets import Batch, DataError, dataset_info, open_split, preflight
 from labkit.experiments import Experiment, load_experiment, measured
+from labkit.files import write_json
 from labkit.lnm import IGNORE_INDEX
 from labkit.metrics import scores_from_confusion
 from labkit.plots import colourise
-from labkit.records import find_run, now, write_json
+from labkit.records import find_run, now, runs_folder
 
 
 def evaluate_run(run: str, settings: EvaluateSettings) -> list[str]:
@@ -40,6 +41,7 @@ def evaluate_run(run: str, settings: EvaluateSettings) -> list[str]:
             f"the run's are {', '.join(experiment.info.class_names)}. Score it on a data set with its own classes."
         )
     size = {"height": found.settings.height, "width": found.settings.width}
+    preflight(dataset, settings.split, root=settings.data_root, cache=runs_folder(settings.runs) / ".preflight")
     split = open_split(dataset, settings.split, root=settings.data_root, size=settings.size, **size)
     by_frame = experiment.confusions(split)
     scores = {reading: scores_from_confusion(sum(frames)) for reading, frames in by_frame.items()}

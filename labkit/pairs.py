@@ -6,7 +6,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from labkit.records import project_root, write_text
+from labkit.files import write_text
+from labkit.records import project_root
 
 
 def generated(source: Path) -> nbformat.NotebookNode:

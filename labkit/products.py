@@ -1,6 +1,5 @@
 """Figures and tables as build products: every file with the recipe it was made by."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,8 @@ import torch
 from matplotlib.figure import Figure
 
 import labkit
-from labkit.records import Run, file_hash, write_json
+from labkit.files import file_hash, read_json, write_json
+from labkit.records import Run
 
 MANIFEST = "MANIFEST.json"
 
@@ -35,7 +35,7 @@ def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: lis
 def record_product(path: Path, *, caption: str, runs: list[Run], parameters: dict[str, Any], alt: str = "") -> None:
     """Enter one file into MANIFEST.json beside it: hash, caption, runs, parameters, versions."""
     manifest = path.parent / MANIFEST
-    entries = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    entries = read_json(manifest) if manifest.is_file() else {}
     kept = {name: value for name, value in parameters.items() if name not in ("data_root", "runs", "figures", "device", "threads")}
     entries[path.name] = {
         "sha256": file_hash(path), "caption": caption, "alt": alt, "runs": [run.run_id for run in runs],
@@ -49,7 +49,7 @@ def write_records(runs: list[Run], folder: Path) -> None:
     for run in runs:
         write_json(folder / "records" / f"{run.run_id}.json", run.manifest() | {"log": run.log_rows()})
     manifest = folder / MANIFEST
-    entries = json.loads(manifest.read_text()).values() if manifest.is_file() else []
+    entries = read_json(manifest).values() if manifest.is_file() else []
     named = {run.run_id for run in runs} | {run_id for entry in entries for run_id in entry["runs"]}
     for record in (folder / "records").glob("*.json"):
         if record.stem not in named:

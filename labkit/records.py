@@ -1,13 +1,12 @@
 """Run folders and their manifests. A result counts only through a manifest whose state is complete, written last.
 
-runs/<id>/ holds config.json, log.jsonl, last.safetensors (checkpoint), model.safetensors, metrics.json, manifest.json
-and the executed notebook.
+runs/<id>/ holds config.json, log.jsonl, last.safetensors and previous.safetensors (checkpoints, while it trains),
+model.safetensors, metrics.json, manifest.json, the executed notebook and what it printed.
 """
 
-import hashlib
 import json
-import os
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import torch
 
 import labkit
-from labkit.config import StudentSettings, TeacherSettings, TrainSettings, idle_settings, settings_hash
+from labkit.config import StudentSettings, TeacherSettings, TrainSettings
+from labkit.files import file_hash, held, read_json, remove_parts, write_json
+from labkit.recipes import idle_settings, settings_hash
 
 OUTPUTS = ("config.json", "log.jsonl", "model.safetensors", "metrics.json")
 
@@ -46,10 +47,14 @@ class Run:
 
     def manifest(self) -> dict[str, Any]:
         path = self.folder / "manifest.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
 
     def metrics(self) -> dict[str, Any]:
-        return json.loads((self.folder / "metrics.json").read_text())
+        return read_json(self.folder / "metrics.json")
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep every other process out of the folder while this one trains."""
+        return held(self.folder / ".lock")
 
     def log_rows(self) -> list[dict[str, Any]]:
         """Rows of log.jsonl in order; a torn last line is left out."""
@@ -115,8 +120,8 @@ def describe_run(settings: TrainSettings, teacher: Run | None = None) -> Run:
 
 
 def start_run(run: Run) -> None:
-    """Make the folder, its config.json and a manifest that says running."""
-    run.folder.mkdir(parents=True, exist_ok=True)
+    """Make the folder, its config.json and a manifest that says running; its lock is held."""
+    remove_parts(run.folder)
     write_json(run.folder / "config.json", run.settings.model_dump())
     teacher = {"run_id": run.teacher.run_id, "checkpoint": run.teacher.checkpoint_hash()} if run.teacher else None
     facts = {
@@ -149,8 +154,8 @@ def find_run(run: str, runs: str = "") -> Run:
 
 def load_run(folder: Path) -> Run:
     """A run from its folder, with its teacher."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    values = json.loads((folder / "config.json").read_text())
+    manifest = read_json(folder / "manifest.json")
+    values = read_json(folder / "config.json")
     settings = (TeacherSettings if manifest["role"] == "teacher" else StudentSettings)(**values)
     taught_by = manifest["teacher"]
     if taught_by and not (folder.parent / taught_by["run_id"] / "manifest.json").is_file():
@@ -167,7 +172,7 @@ def complete_runs(runs: Path, dataset: str = "") -> list[Run]:
     """
     found = []
     for path in sorted(runs.glob("*/manifest.json")):
-        manifest = json.loads(path.read_text())
+        manifest = read_json(path)
         if manifest.get("state") != "complete" or (dataset and manifest["dataset"] != dataset):
             continue
         check_outputs(path.parent, manifest, ("config.json", "metrics.json", "log.jsonl"))
@@ -183,28 +188,6 @@ def check_outputs(folder: Path, manifest: dict[str, Any], names: tuple[str, ...]
             raise RecordError(
                 f"run {manifest['run_id']}: {name} is not what its manifest recorded. Delete the run folder and run it again."
             )
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically: a reader sees the old file or the new one."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write text atomically, synced to disk before it takes the name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now() -> str:

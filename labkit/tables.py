@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from labkit.config import NOT_IN_THE_RECIPE
-from labkit.records import Run, write_text
+from labkit.files import write_text
+from labkit.recipes import NOT_IN_THE_RECIPE
+from labkit.records import Run
 
 COLUMNS = [
     "role", "method", "reads", "architecture", "encoder", "teacher", "distance", "distill_weights", "split", "steps",

@@ -3,7 +3,7 @@ import json
 import matplotlib.pyplot as plt
 
 from labkit import products
-from labkit.records import file_hash
+from labkit.files import file_hash
 from tests.test_records import finished, planned
 
 

@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from labkit.config import Recipe, StudentSettings, TeacherSettings, resolve
+from labkit.config import Recipe, StudentSettings, TeacherSettings
 from labkit.datasets import dataset_recipe
+from labkit.files import write_json, write_text
+from labkit.recipes import resolve
 from labkit.records import (
     OUTPUTS,
     RecordError,
@@ -14,8 +16,6 @@ from labkit.records import (
     load_run,
     project_root,
     start_run,
-    write_json,
-    write_text,
 )
 
 

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from labkit import tables
-from labkit.records import write_json
+from labkit.files import write_json
 from tests.test_records import finished, planned
 
 

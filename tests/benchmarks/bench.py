@@ -10,8 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from labkit.files import write_json
 from labkit.lnm import IGNORE_INDEX, LabelNoising
-from labkit.records import project_root, write_json
+from labkit.records import project_root
 
 
 def milliseconds(call: Callable[[], object]) -> float:
