@@ -1,29 +1,32 @@
-"""The loop: schedule, precision, evaluation, checkpoint, resume. Knows nothing of teachers and students."""
+"""The loop: schedule, precision, evaluation, when to checkpoint. Knows nothing of teachers and students."""
 
 import contextlib
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from labkit.config import TrainSettings
+from labkit.checkpoints import load_checkpoint, save_checkpoint
+from labkit.config import SettingsError, TrainSettings
 from labkit.datasets import Batch, TrainBatches
+from labkit.files import cannot_write, write_text
 from labkit.metrics import confusion_matrix
-from labkit.records import RecordError, Run
+from labkit.records import Run
 from labkit.steps import StepOutput
 from labkit.streams import stream_generator, stream_seed
 
 Step = Callable[[Batch, torch.Generator], StepOutput]
 Predict = Callable[[Batch], Tensor]
-CHECKPOINT = "last.safetensors"
+
+# What torch says where memory runs out: its own error on a device, a plain RuntimeError on the CPU.
+CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
 
 
 class TrainingError(RuntimeError):
@@ -33,7 +36,7 @@ class TrainingError(RuntimeError):
 def choose_device(device: str) -> torch.device:
     """auto = cuda where there is one."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("setting device: got cuda; this machine has none that torch can use. Use device=auto or cpu.")
+        raise SettingsError("setting device: got cuda; this machine has none that torch can use. Use device=auto or cpu.", names=["device"])
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
 
 
@@ -107,14 +110,17 @@ def train(
         evaluation: () -> {reading: mIoU}, called every evaluate_every_steps and at the end, network in eval mode.
 
     Raises:
-        TrainingError: the loss is not finite; nothing after the last checkpoint is kept.
+        TrainingError: the loss is not finite, or memory ran out; nothing after the last checkpoint is kept.
+        FileError: log or checkpoint cannot be written.
     """
     optimiser = make_optimiser(network, settings)
-    start = load_checkpoint(run.folder / CHECKPOINT, network, optimiser, run_id=run.run_id)
+    start = load_checkpoint(run, network, optimiser)
     log = [row for row in run.log_rows() if row["step"] <= start]
     every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
     began = time.monotonic() - (log[-1]["seconds"] if log else 0.0)
-    with _log_file(run.folder / "log.jsonl", log) as write_row, _progress(start, settings.train_steps) as bar:
+    due = _checkpoint_times(settings)
+    log_file = _log_file(run.folder / "log.jsonl", log)
+    with log_file as write_row, _progress(start, settings.train_steps) as bar, memory_told(settings, device, precision):
         network.train()
         loader = batches.loader(start=start, steps=settings.train_steps, workers=settings.workers)
         for number, batch in enumerate(loader, start=start):
@@ -133,8 +139,8 @@ def train(
                 network.eval()
                 write_row({"step": done, **_elapsed(began), "miou": _told(evaluation(), done, settings.train_steps)})
                 network.train()
-            if done % settings.checkpoint_every_steps == 0 or done == settings.train_steps:
-                save_checkpoint(run.folder / CHECKPOINT, network, optimiser, step=done, run_id=run.run_id)
+            if due(done):
+                save_checkpoint(run, network, optimiser, step=done)
     network.eval()
 
 
@@ -172,55 +178,55 @@ def _told(miou: dict[str, float], step: int, steps: int) -> dict[str, float]:
     return miou
 
 
-def save_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, step: int, run_id: str) -> None:
-    """Weights, optimiser state and step in one safetensors file, renamed into place.
+def _checkpoint_times(settings: TrainSettings) -> Callable[[int], bool]:
+    """Step -> whether a checkpoint is due: by steps, by minutes since the last one, and at the end."""
+    last = time.monotonic()
 
-    Differs: one file instead of a folder, because a rename replaces a file atomically and a folder not. There is no state
-    of randomness to keep: order, augmentation, noise and dropout are functions of (seed, step, index).
-    """
-    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items() if value is not None}
-    beside = path.with_name(f".{path.name}")
-    kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    save_file(kept, beside, metadata={"step": str(step), "run_id": run_id})
-    beside.replace(path)
+    def due(done: int) -> bool:
+        nonlocal last
+        minutes = (time.monotonic() - last) / 60
+        by_clock = settings.checkpoint_every_minutes > 0 and minutes >= settings.checkpoint_every_minutes
+        if by_clock or done % settings.checkpoint_every_steps == 0 or done == settings.train_steps:
+            last = time.monotonic()
+            return True
+        return False
 
-
-def load_checkpoint(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, run_id: str) -> int:
-    """Put a checkpoint's state back; returns its step, 0 where there is none.
-
-    Raises:
-        RecordError: the checkpoint is another run's.
-    """
-    if not path.is_file():
-        return 0
-    with safe_open(path, "pt", device="cpu") as file:  # the optimiser moves what belongs on the device
-        facts = file.metadata()
-        if facts["run_id"] != run_id:
-            raise RecordError(f"{path}: checkpoint of {facts['run_id']}; expected {run_id}. Delete it to start anew.")
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-    network.load_state_dict({name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")})
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict(optimiser.state_dict() | {"state": state})
-    return int(facts["step"])
+    return due
 
 
 @contextlib.contextmanager
-def _log_file(path: Path, rows: list[dict]):
-    """Append rows to a log, one JSON object per line; rows after the checkpoint are dropped first."""
-    with path.open("w", encoding="utf-8") as file:
+def memory_told(settings: TrainSettings, device: torch.device, precision: str) -> Iterator[None]:
+    """Out of memory as one sentence: what was in use, and what to lower first.
+
+    Raises:
+        TrainingError: in place of torch's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        if not (isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CPU_OUT_OF_MEMORY)):
+            raise
+        then = "crop_height and crop_width" if precision == "bf16" else "use precision=bf16, then lower crop_height and crop_width"
+        raise TrainingError(
+            f"out of memory on {device.type} at batch_size={settings.batch_size}, crop {settings.crop_height} x {settings.crop_width}, "
+            f"precision={precision}. Lower batch_size first (try {max(1, settings.batch_size // 2)}), then {then}."
+        ) from error
+
+
+@contextlib.contextmanager
+def _log_file(path: Path, rows: list[dict]) -> Iterator[Callable[[dict], None]]:
+    """Append rows to a log, one JSON object per line, each synced; rows after the checkpoint are dropped first."""
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    with path.open("a", encoding="utf-8") as file:
 
         def write_row(row: dict) -> None:
-            file.write(json.dumps(row) + "\n")
-            file.flush()
+            try:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as error:
+                raise cannot_write(path, error) from error
 
-        for row in rows:
-            write_row(row)
         yield write_row
 
 
