@@ -1,8 +1,7 @@
 """Which settings exist, in which units and ranges. Frozen, typed; unknown names and bad values are refused in words."""
 
 import difflib
-import hashlib
-import json
+import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
@@ -29,11 +28,18 @@ def _known_distance_or_recipe(name: str) -> str:
 DistanceName = Annotated[str, AfterValidator(_known_distance)]
 DistanceOrRecipe = Annotated[str, AfterValidator(_known_distance_or_recipe)]
 Optimiser = Literal["recipe", "sgd", "adamw"]
-FROM_RECIPE: tuple[Any, ...] = (-1, "recipe")  # a setting with this value is filled in by the recipe
 
 
 class SettingsError(ValueError):
-    """A setting nobody knows, or a value outside its type or range. The message lists every fault."""
+    """A setting nobody knows, a value outside its type or range, or two that contradict each other. The message lists every fault.
+
+    Attributes:
+        names: settings that have no usable value.
+    """
+
+    def __init__(self, message: str, *, names: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.names = frozenset(names)
 
 
 class Settings(BaseModel):
@@ -45,7 +51,9 @@ class Settings(BaseModel):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise SettingsError("\n".join(_fault(type(self), fault) for fault in error.errors())) from None
+            faults = error.errors()
+            names = [str(fault["loc"][0]) for fault in faults]
+            raise SettingsError("\n".join(_fault(type(self), fault) for fault in faults), names=names) from None
 
 
 class Recipe(Settings):
@@ -107,6 +115,7 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, description="weights, data order, augmentation and noise follow from it")
     evaluate_every_steps: int = Field(0, ge=0, description="optimiser steps between evaluations; 0: quarters of the run")
     checkpoint_every_steps: Positive = Field(200, description="optimiser steps between checkpoints")
+    checkpoint_every_minutes: NonNegative = Field(10, description="minutes between checkpoints, at the latest; 0: by steps alone")
     log_every_steps: Positive = Field(20, description="optimiser steps between log rows")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 autocast where the device computes in it")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
@@ -190,53 +199,6 @@ class EvaluateSettings(Settings):
     runs: str = Field("", description='folder of run folders; "": runs/ of the project')
 
 
-# Where and how fast a run happens is not what it computes: left out of every hash.
-NOT_IN_THE_RECIPE = frozenset(
-    {"data_root", "device", "workers", "threads", "runs", "log_every_steps", "checkpoint_every_steps", "evaluate_every_steps"}
-)
-
-
-def idle_settings(settings: TrainSettings, *, taught_by: str | None) -> frozenset[str]:
-    """Names of settings that mean nothing for this run: noising without a label to noise, distillation without a teacher.
-
-    Args:
-        taught_by: method of a student's teacher, None where there is none.
-    """
-    own = frozenset(type(settings).model_fields) - frozenset(TrainSettings.model_fields)
-    if isinstance(settings, TeacherSettings):
-        return frozenset() if settings.method == "lad" else own - {"method"}
-    return {"lad": frozenset(), "none": frozenset({"distill_weights", "pixel_std"}), None: own}[taught_by]
-
-
-def resolve(settings: TrainSettings, recipe: Recipe) -> TrainSettings:
-    """Settings with every recipe value filled in and checked against the recipe's ranges.
-
-    Raises:
-        SettingsError: a value given is outside the recipe's range for that name.
-    """
-    steps = recipe.teacher_steps if isinstance(settings, TeacherSettings) else recipe.student_steps
-    offered = recipe.model_dump() | {"train_steps": steps}
-    given = settings.model_dump()
-    filled = {name: offered[name] for name, value in given.items() if value in FROM_RECIPE and name in offered}
-    overrides = {name: value for name, value in (given | filled).items() if name in Recipe.model_fields}
-    Recipe(**(recipe.model_dump() | overrides))
-    faults = [f"setting {name}: got {given[name]}; expected a value of its own." for name in _unfilled(given, filled)]
-    final = given | filled
-    if final["scale_min"] > final["scale_max"]:
-        faults.append(f"setting scale_min: got {final['scale_min']}; expected at most scale_max, {final['scale_max']}.")
-    if given["train_steps"] == 0:
-        faults.append("setting train_steps: got 0; expected at least 1, or -1 for the data set's recipe.")
-    if faults:
-        raise SettingsError("\n".join(faults))
-    return settings.model_copy(update=filled)
-
-
-def settings_hash(settings: dict[str, Any], *, leave_out: frozenset[str] = frozenset()) -> str:
-    """First 8 hex digits over what a run computes; device, folders and logging do not count."""
-    kept = {name: value for name, value in settings.items() if name not in NOT_IN_THE_RECIPE | leave_out}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]
-
-
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """What to say about a name nobody knows: the nearest one, or all."""
     known = sorted(known)
@@ -244,10 +206,6 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]}?"
     return "known: " + ", ".join(known) + "." if len(known) <= 60 else f"none of the {len(known)} known ones is near."
-
-
-def _unfilled(given: dict[str, Any], filled: dict[str, Any]) -> list[str]:
-    return [name for name, value in given.items() if value in FROM_RECIPE and name not in filled]
 
 
 def _fault(settings: type[Settings], fault: Any) -> str:
@@ -259,4 +217,5 @@ def _fault(settings: type[Settings], fault: Any) -> str:
     choices = get_args(field.annotation) if field else ()
     expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else fault["msg"].removeprefix("Value error, ")
     meaning = f" ({field.description})" if field and field.description else ""
-    return f"setting {name}: got {fault['input']!r}; expected {expected}{meaning}."
+    alone = " Give the number alone, its unit is fixed." if re.fullmatch(r"\s*[-+.\deE]+\s*[a-zA-Zµ%]+\s*", str(fault["input"])) else ""
+    return f"setting {name}: got {fault['input']!r}; expected {expected}{meaning}.{alone}"

@@ -1,31 +1,34 @@
 """From settings to a finished run: what a teacher and a student are made of, trained, scored and recorded."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from labkit.config import SettingsError, StudentSettings, TeacherSettings, TrainSettings, resolve
+from labkit.checkpoints import drop_checkpoints
+from labkit.config import StudentSettings, TeacherSettings, TrainSettings
 from labkit.datasets import (
     Batch,
     DatasetInfo,
     Split,
     TrainBatches,
     dataset_info,
-    dataset_recipe,
     evaluation_batches,
     joint_augmentation,
     open_split,
 )
-from labkit.engine import CHECKPOINT, Predict, Step, autocast, choose_device, choose_precision, confusions, train
+from labkit.engine import Predict, Step, autocast, choose_device, choose_precision, confusions, train
+from labkit.files import FileError, write_bytes, write_json
 from labkit.lnm import LabelNoising
 from labkit.losses import DISTANCES
 from labkit.metrics import Scores, scores_from_confusion
 from labkit.models import SegmentationNetwork, build_network
-from labkit.records import Run, check_outputs, describe_run, find_run, runs_folder, start_run, write_json
+from labkit.planning import look_through, planned_run
+from labkit.records import Run, check_outputs, start_run
 from labkit.steps import (
     predict_from_image,
     predict_with_foreign_label,
@@ -66,6 +69,7 @@ class Experiment:
 
     def _open(self, split: str, size: int) -> Split:
         settings = self.settings
+        look_through(settings, split)
         return open_split(settings.dataset, split, root=settings.data_root, size=size, height=settings.height, width=settings.width)
 
     @property
@@ -109,25 +113,6 @@ class Experiment:
         """Full-size logits (N, K, H, W) of one reading, without gradient, on the CPU."""
         with torch.no_grad(), autocast(self.device, self.precision):
             return self.readings()[reading](batch.to(self.device)).cpu()
-
-
-def planned_run(settings: TeacherSettings | StudentSettings) -> Run:
-    """The run these settings make, recipe filled in and teacher found; nothing is built or written.
-
-    Raises:
-        SettingsError, RecordError: a setting out of range, no such recipe, or no complete teacher of that name.
-    """
-    resolved = resolve(settings, dataset_recipe(settings.dataset, settings.recipe))
-    if isinstance(settings, TeacherSettings) or not settings.teacher:
-        return describe_run(resolved)
-    teacher = find_run(settings.teacher, settings.runs)
-    if teacher.role != "teacher":
-        raise SettingsError(f"setting teacher: {teacher.run_id} is a student; expected a teacher's run.")
-    if teacher.folder.parent != runs_folder(settings.runs).resolve():
-        raise SettingsError(f"setting teacher: {teacher.run_id} is in another runs folder; expected it beside the student's. Copy it.")
-    if teacher.settings.dataset != settings.dataset:
-        raise SettingsError(f"setting teacher: {teacher.run_id} was trained on {teacher.settings.dataset}; expected {settings.dataset}.")
-    return describe_run(resolved, teacher)
 
 
 def prepare(settings: TeacherSettings | StudentSettings) -> Experiment:
@@ -187,20 +172,31 @@ def fit(experiment: Experiment) -> dict[str, Any]:
 
     Returns:
         The run's metrics.
+
+    Raises:
+        FileError: another process trains this run, or something cannot be written.
+        TrainingError: the loss is not finite, or memory ran out.
     """
-    run, settings = experiment.run, experiment.settings
-    if run.state == "complete":
+    run = experiment.run
+    with run.held():
+        if run.state != "complete":
+            return _fit(experiment)
         print(f"{run.run_id} is complete; its weights are loaded.")
+        drop_checkpoints(run)
         check_outputs(run.folder, run.manifest(), ("model.safetensors", "metrics.json"))
         _load_weights(experiment)
         return run.metrics()
-    start_run(run)
+
+
+def _fit(experiment: Experiment) -> dict[str, Any]:
+    run, settings = experiment.run, experiment.settings
     scores: dict[str, Scores] = {}  # the latest evaluation's; the last one is at the last step
 
     def evaluation() -> dict[str, float]:
         scores.update(experiment.scores(experiment.val_split))
         return {reading: score.miou for reading, score in scores.items()}
 
+    start_run(run)
     try:
         train(
             training_step(experiment), experiment.network, experiment.train_batches, settings=settings, run=run,
@@ -210,16 +206,17 @@ def fit(experiment: Experiment) -> dict[str, Any]:
             evaluation()
         metrics = measured(experiment, scores, "val", experiment.val_split)
         weights = {name: value.cpu().contiguous() for name, value in experiment.network.state_dict().items()}
-        save_file(weights, run.folder / "model.safetensors")
+        write_bytes(run.folder / "model.safetensors", save(weights))
         write_json(run.folder / "metrics.json", metrics)
         run.complete(
             seconds=run.log_rows()[-1]["seconds"], images_seen=settings.train_steps * settings.batch_size,
             device=experiment.device.type, precision=experiment.precision, threads=torch.get_num_threads(), metrics=metrics,
         )  # fmt: skip
     except BaseException as error:
-        run.mark("failed", error=f"{type(error).__name__}: {error}")
+        with contextlib.suppress(FileError):  # where nothing can be written the run is not complete either
+            run.mark("failed", error=f"{type(error).__name__}: {error}")
         raise
-    (run.folder / CHECKPOINT).unlink(missing_ok=True)  # three times the weights' size, and nothing is left to resume
+    drop_checkpoints(run)
     return metrics
 
 

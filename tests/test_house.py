@@ -15,11 +15,14 @@ from packaging.utils import canonicalize_name
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 MODULES = sorted((ROOT / "labkit").rglob("*.py"))
 FLOORS = [
-    {"lnm", "streams", "config", "losses", "metrics"},
+    {"lnm", "streams", "config", "losses", "metrics", "files"},
+    {"recipes"},
     {"datasets", "models"},
     {"steps", "attribution"},
     {"records"},
+    {"checkpoints"},
     {"engine", "tables", "products", "pairs"},
+    {"planning"},
     {"experiments"},
     {"plots", "analysis"},
     {"widgets", "evaluation"},

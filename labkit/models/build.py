@@ -80,12 +80,15 @@ def check_names(architecture: str, encoder: str) -> None:
     Raises:
         SettingsError: no such architecture or encoder.
     """
+    faults = []
     if architecture not in ARCHITECTURES:
-        raise SettingsError(f"setting architecture: got {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
+        faults.append(f"setting architecture: got {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
     names = timm.list_models() if encoder.startswith("tu-") else smp.encoders.get_encoder_names()
     bare = encoder.removeprefix("tu-").split(".")[0]
     if bare not in names:
-        raise SettingsError(f"setting encoder: got {encoder!r}; expected an encoder of smp, or tu-<timm name>; {nearest_name(bare, names)}")
+        faults.append(f"setting encoder: got {encoder!r}; expected an encoder of smp, or tu-<timm name>; {nearest_name(bare, names)}")
+    if faults:
+        raise SettingsError("\n".join(faults))
 
 
 def build_network(
