@@ -1,6 +1,7 @@
 """What is an image, a target, a palette, a recipe? One file per data set, found by its file name.
 
-A data set is a module with `INFO: DatasetInfo` and `open_split(split, *, root, size, height, width) -> Split`.
+A data set is a module with `INFO: DatasetInfo` and `open_split(split, *, root, size, height, width) -> Split`; one that reads
+files also has `preflight(split, *, root, cache)`, which looks through them all.
 """
 
 import importlib
@@ -13,7 +14,7 @@ from labkit.datasets._loading import Batch, TrainBatches, evaluation_batches, fr
 
 __all__ = [
     "Batch", "DataError", "DatasetInfo", "Sample", "Split", "TrainBatches",
-    "available", "dataset_info", "dataset_recipe", "evaluation_batches", "frames_batch", "joint_augmentation", "open_split",
+    "available", "dataset_info", "dataset_recipe", "evaluation_batches", "frames_batch", "joint_augmentation", "open_split", "preflight",
 ]  # fmt: skip
 
 
@@ -57,6 +58,21 @@ def open_split(name: str, split: str, *, root: str, size: int, height: int, widt
     if split not in info.splits:
         raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
     return _module(name).open_split(split, root=root, size=size, height=height, width=width)
+
+
+def preflight(name: str, split: str, *, root: str, cache: Path | None = None) -> None:
+    """Look through all files of a split before anything starts. A data set that is generated has none.
+
+    Args:
+        root: as for `open_split`.
+        cache: folder where what was found sound is remembered, by size and time; None = read everything.
+
+    Raises:
+        DataError: every fault with file, found, expected and what to do.
+    """
+    check = getattr(_module(name), "preflight", None)
+    if check:
+        check(split, root=root, cache=cache / f"{name}-{split}.json" if cache else None)
 
 
 def _module(name: str):

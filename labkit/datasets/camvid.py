@@ -9,17 +9,14 @@ Source: Brostow et al. 2009, "Semantic object classes in video".
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from labkit.config import Recipe
 from labkit.datasets._info import DataError, DatasetInfo, Sample
-from labkit.lnm import IGNORE_INDEX
+from labkit.datasets._pairs import FAULTS_SHOWN, LabelFormat, check_pairs, files_by_stem, read_pair, unpaired
 
-FILE_VOID = 11
-SUFFIXES = (".png", ".jpg", ".jpeg")
+LABELS = LabelFormat(num_classes=11, void=11)
 
 INFO = DatasetInfo(
     name="camvid",
@@ -59,20 +56,40 @@ def open_split(split: str, *, root: str, size: int, height: int, width: int) -> 
     """Frames of one split, sorted by name, brought to height x width.
 
     Raises:
-        DataError: the folders are missing, empty, or frames and labels do not pair up.
+        DataError: the folders are missing, empty or too small, or frames and labels do not pair up.
     """
+    pairs, faults = _pairs(split, root)
+    if faults:
+        raise DataError(f"camvid {split}:\n" + "\n".join(faults[:FAULTS_SHOWN]))
+    if size > len(pairs):
+        raise DataError(f"camvid {split}: found {len(pairs)} frames; expected at least {size}, the size asked for. Lower it, or 0: all.")
+    return CamVid(pairs[: size or None], height, width)
+
+
+def preflight(split: str, *, root: str, cache: Path | None) -> None:
+    """Look through every file of a split. Raises a DataError that holds every fault; see `check_pairs`."""
+    pairs, faults = _pairs(split, root)
+    check_pairs(f"camvid {split}", pairs, LABELS, cache=cache, faults=faults)
+
+
+def _pairs(split: str, root: str) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Frame and label files that belong together, sorted by name; and a sentence for every one that stands alone."""
     parent = root or os.environ.get("LABKIT_DATA", "")
     if not parent:
         raise DataError(
             "camvid: no data folder given; expected the folder that holds camvid/. "
             "Set the environment variable LABKIT_DATA, or the setting data_root."
         )
-    frames, labels = _files(Path(parent) / "camvid" / split), _files(Path(parent) / "camvid" / f"{split}annot")
-    if frames.keys() != labels.keys():
-        odd = sorted(frames.keys() ^ labels.keys())[:5]
-        raise DataError(f"camvid {split}: frames and labels do not pair up, first odd ones: {', '.join(odd)}. Complete the folders.")
-    stems = sorted(frames)[: size or None]
-    return CamVid([(frames[stem], labels[stem]) for stem in stems], height, width)
+    folder = Path(parent) / "camvid"
+    if not folder.is_dir():
+        raise DataError(
+            f"camvid: no folder {folder}; expected train/, trainannot/, val/, valannot/ (and test/, testannot/) inside camvid/. "
+            "Check LABKIT_DATA."
+        )
+    image_folder, label_folder = folder / split, folder / f"{split}annot"
+    images, labels = files_by_stem(image_folder), files_by_stem(label_folder)
+    together = [(images[stem], labels[stem]) for stem in sorted(images.keys() & labels.keys())]
+    return together, unpaired(images, labels, label_folder, image_folder)
 
 
 class CamVid:
@@ -87,7 +104,8 @@ class CamVid:
 
     def __getitem__(self, index: int) -> Sample:
         if index not in self._read:
-            self._read[index] = _read_pair(*self.pairs[index], (self.height, self.width))
+            image, target = read_pair(*self.pairs[index], LABELS)
+            self._read[index] = _resized(image, target, [self.height, self.width])
         image, target = self._read[index]
         return Sample(image, target.long())
 
@@ -95,32 +113,9 @@ class CamVid:
         return self.pairs[index][0].stem
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(
-            f"camvid: no folder {folder}; expected train/, trainannot/, val/, valannot/ (and test/, testannot/) inside camvid/. "
-            "Check LABKIT_DATA."
-        )
-    found = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
-    if not found:
-        raise DataError(f"camvid: {folder} holds no frames; expected {', '.join(SUFFIXES)} files.")
-    return found
-
-
-def _read_pair(frame: Path, label: Path, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Image (3, H, W) and target (H, W), both uint8, at `size`."""
-    with Image.open(frame) as file:
-        image = torch.from_numpy(np.array(file.convert("RGB"))).permute(2, 0, 1)
-    with Image.open(label) as file:
-        if file.mode not in ("L", "P"):
-            raise DataError(f"{label}: found mode {file.mode}; expected single-channel class ids 0-{FILE_VOID}.")
-        target = torch.from_numpy(np.array(file))
-    if image.shape[1:] != target.shape:
-        raise DataError(f"{label}: found size {tuple(target.shape)}; expected the frame's {tuple(image.shape[1:])}.")
-    if target.max() > FILE_VOID:
-        raise DataError(f"{label}: found id {int(target.max())}; expected class ids 0-10 and {FILE_VOID} for void.")
-    target = target.masked_fill(target == FILE_VOID, IGNORE_INDEX)
-    if tuple(target.shape) != size:
-        image = F.resize(image, list(size), antialias=True)
-        target = F.resize(target[None], list(size), interpolation=F.InterpolationMode.NEAREST)[0]
+def _resized(image: torch.Tensor, target: torch.Tensor, size: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Image (3, H, W) and target (H, W) at another size; class ids are never interpolated."""
+    if list(target.shape) != size:
+        image = F.resize(image, size, antialias=True)
+        target = F.resize(target[None], size, interpolation=F.InterpolationMode.NEAREST)[0]
     return image.contiguous(), target
