@@ -1,6 +1,8 @@
 """The command line: run the notebooks headless, score a run, predict an image."""
 
 import contextlib
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -29,21 +31,30 @@ def run(
     target: Target,
     set_: Set = [],  # noqa: B006
     seeds: Annotated[str, typer.Option(help="Seeds of `all`, separated by commas.")] = "0",
-    jobs: Annotated[int, typer.Option(help="Runs of `all` side by side; 0 = two on a CPU, one on a GPU.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs of `all` side by side; 0 = two on a CPU, one on a GPU.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds for each notebook; 0 = no limit.")] = 0,
     debug: Debug = False,
 ) -> None:
-    """Run a notebook headless, or the whole thread (`all`). Settings are checked before anything starts."""
+    """Run a notebook headless, or the whole thread (`all`). Settings and data are checked before anything starts.
+
+    Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing started; 124 time limit, 130 Ctrl-C, 143 SIGTERM.
+    Whatever stopped it, the same command goes on from the last checkpoint.
+    """
     with _told_in_words(debug):
         from labkit import headless
 
+        parent = os.environ.pop(headless.PARENT, "")
+        if parent:
+            headless.end_with(int(parent))
+
         values = _settings(set_)
         if target is Target.all:
-            failed = headless.run_all(values, seeds=_seeds(seeds), jobs=jobs)
+            failed = headless.run_all(values, seeds=_seeds(seeds), jobs=jobs, timeout=timeout)
             if failed:
-                raise headless.HeadlessError(f"failed: {', '.join(failed)}. The same command goes on where it stopped.")
+                raise headless.HeadlessError(f"failed: {', '.join(failed)}.")
             return
         settings = headless.check_settings(target.value, values)
-        print(headless.run_notebook(target.value, settings))
+        print(headless.run_notebook(target.value, settings, timeout=timeout))
 
 
 @app.command()
@@ -93,17 +104,35 @@ def _seeds(text: str) -> list[int]:
 
 @contextlib.contextmanager
 def _told_in_words(debug: bool) -> Iterator[None]:
-    """Expected errors become one message and exit code 2 (settings, data, records) or 1 (a run that failed)."""
+    """Every error becomes one message and an exit code; a traceback only with --debug."""
+    try:
+        yield
+    except (typer.Exit, SystemExit):
+        raise
+    except BaseException as error:
+        if debug:
+            raise
+        message, code = _in_words(error)
+        print(f"\nlabkit: {message}", file=sys.stderr)
+        raise typer.Exit(code) from None
+
+
+def _in_words(error: BaseException) -> tuple[str, int]:
+    """Message and exit code of an error."""
     from labkit.config import SettingsError
     from labkit.datasets import DataError
     from labkit.engine import TrainingError
+    from labkit.files import FileError
     from labkit.headless import HeadlessError
     from labkit.records import RecordError
 
-    try:
-        yield
-    except (SettingsError, DataError, RecordError, TrainingError, HeadlessError) as error:
-        if debug:
-            raise
-        print(f"labkit: {error}", file=sys.stderr)
-        raise typer.Exit(1 if isinstance(error, HeadlessError | TrainingError) else 2) from None
+    go_on = f"Go on with: {shlex.join(['labkit', *sys.argv[1:]])}"
+    if isinstance(error, SettingsError | DataError | RecordError):
+        return str(error), 2
+    if isinstance(error, HeadlessError):
+        return f"{error}\n{go_on}", error.exit_code
+    if isinstance(error, TrainingError | FileError):
+        return f"{error}\n{go_on}", 1
+    if isinstance(error, KeyboardInterrupt):
+        return f"{getattr(error, 'reason', 'interrupted (Ctrl-C)')}.\n{go_on}", getattr(error, "exit_code", 130)
+    return f"{type(error).__name__}: {error}. This is a fault of labkit; --debug shows where.", 1

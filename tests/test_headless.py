@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 
 from labkit import headless, tables
-from labkit.config import SettingsError, TeacherSettings
-from labkit.headless import HeadlessError
-from labkit.records import complete_runs, file_hash, project_root
+from labkit.config import SettingsError
+from labkit.datasets import DataError
+from labkit.files import file_hash
+from labkit.headless import HeadlessError, _runs, _thread
+from labkit.records import complete_runs, project_root
 
 TINY = {
     "train_size": 8, "val_size": 6, "height": 32, "width": 64, "crop_height": 32, "crop_width": 64,
@@ -70,7 +72,7 @@ def test_no_output_names_a_folder_of_this_machine(thread):
 
 
 def test_what_is_complete_is_skipped(thread, monkeypatch, capsys):
-    monkeypatch.setattr(headless, "execute", lambda *args: pytest.fail("a complete run was executed again"))
+    monkeypatch.setattr(_runs, "execute", lambda *args, **options: pytest.fail("a complete run was executed again"))
     settings = headless.check_settings("teacher", {k: v for k, v in TINY.items() if k != "frames"} | {"runs": str(thread)})
     headless.run_notebook("teacher", settings)
     assert "complete, skipped" in capsys.readouterr().out
@@ -78,7 +80,7 @@ def test_what_is_complete_is_skipped(thread, monkeypatch, capsys):
 
 def test_the_thread_again_starts_no_training(thread, monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(headless, "_run_job", lambda job, *_: started.append(job.title))
+    monkeypatch.setattr(_thread, "_run_job", lambda job, *_: started.append(job.title))
     assert headless.run_all(TINY | {"runs": str(thread)}, seeds=[0], jobs=2) == []
     assert started == ["noising", "analysis"]
     assert capsys.readouterr().out.count("complete, skipped") == 5
@@ -94,17 +96,18 @@ def test_plain_papermill_runs_a_notebook_from_any_folder(tmp_path):
     assert (tmp_path / "runs" / "figures" / "streets" / "noising.png").is_file()
 
 
-def test_a_failing_cell_is_told_and_its_evidence_kept(tmp_path):
-    settings = TeacherSettings(runs=str(tmp_path), dataset="camvid", data_root=str(tmp_path))
-    with pytest.raises(HeadlessError, match=r"01_teacher_training, cell \d+: DataError: camvid: no folder"):
+def test_bad_data_is_told_before_a_kernel_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(_runs, "execute", lambda *args, **options: pytest.fail("a kernel started"))
+    settings = headless.check_settings("teacher", {"runs": str(tmp_path), "dataset": "camvid", "data_root": str(tmp_path)})
+    with pytest.raises(DataError, match="camvid: no folder"):
         headless.run_notebook("teacher", settings)
-    assert len(list(tmp_path.glob("*/01_teacher_training.ipynb"))) == 1
-    assert complete_runs(tmp_path) == []
+    with pytest.raises(DataError, match="camvid: no folder"):
+        headless.run_all({"runs": str(tmp_path), "dataset": "camvid", "data_root": str(tmp_path)}, seeds=[0], jobs=1)
 
 
 @pytest.mark.parametrize("name", headless.NOTEBOOKS)
 def test_settings_are_checked_before_a_kernel_starts(name, monkeypatch):
-    monkeypatch.setattr(headless, "execute", lambda *args: pytest.fail("a kernel started"))
+    monkeypatch.setattr(_runs, "execute", lambda *args, **options: pytest.fail("a kernel started"))
     with pytest.raises(SettingsError, match="did you mean dataset"):
         headless.check_settings(name, {"datset": "streets"})
     with pytest.raises(SettingsError, match="expected one of camvid, streets"):
@@ -127,7 +130,7 @@ def test_names_of_parts_are_checked_before_a_kernel_starts(values, says):
 
 
 def test_a_notebook_that_ends_without_its_product_is_no_success(tmp_path, monkeypatch):
-    monkeypatch.setattr(headless, "execute", lambda *args: None)
+    monkeypatch.setattr(_runs, "execute", lambda *args, **options: None)
     with pytest.raises(HeadlessError, match=r"ended without writing .*noising\.png"):
         headless.run_notebook("noising", headless.check_settings("noising", {"runs": str(tmp_path)}))
     with pytest.raises(HeadlessError, match="ended with the run absent; expected complete"):
@@ -157,9 +160,8 @@ def test_all_refuses_what_it_cannot_route(name, says):
 
 def test_a_failed_teacher_leaves_out_its_students_and_nothing_else(tmp_path, monkeypatch):
     started = []
-    monkeypatch.setattr(headless, "_run_job", lambda job, values, *_: started.append(job.title) or job.title == "plain teacher s0")
-    monkeypatch.setattr(headless, "check_settings", lambda name, values: None)
-    monkeypatch.setattr(headless, "planned_run", lambda settings: type("Run", (), {"run_id": "x", "state": "absent"}))
+    monkeypatch.setattr(_thread, "_run_job", lambda job, values, *_: started.append(job.title) or job.title == "plain teacher s0")
+    monkeypatch.setattr(_thread, "planned_run", lambda settings: type("Run", (), {"run_id": "x", "state": "absent"}))
     failed = headless.run_all({"runs": str(tmp_path)}, seeds=[0, 0], jobs=2)
     assert failed == ["plain teacher s0", "student of plain s0"]
     assert sorted(started[:4]) == ["assisted teacher s0", "plain teacher s0", "student alone s0", "student of assisted s0"]
@@ -173,7 +175,7 @@ def test_ctrl_c_starts_nothing_more(tmp_path, monkeypatch):
         started.append(job.title)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(headless, "_run_job", interrupted)
+    monkeypatch.setattr(_thread, "_run_job", interrupted)
     with pytest.raises(KeyboardInterrupt):
         headless.run_all({"runs": str(tmp_path)}, seeds=[0, 1, 2], jobs=1)
     assert len(started) < 4
@@ -183,7 +185,34 @@ def test_a_relative_data_folder_reaches_the_kernel_as_absolute(tmp_path, monkeyp
     seen = {}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LABKIT_DATA", "data")
-    monkeypatch.setattr(headless, "execute", lambda source, executed, parameters: seen.update(parameters))
+    monkeypatch.setattr(_runs, "execute", lambda source, executed, parameters, **options: seen.update(parameters))
     with pytest.raises(HeadlessError):
         headless.run_notebook("noising", headless.check_settings("noising", {"runs": str(tmp_path), "data_root": "data"}))
     assert seen["data_root"] == os.environ["LABKIT_DATA"] == str(tmp_path / "data")
+
+
+def test_all_tells_the_faults_of_every_notebook_at_once(tmp_path):
+    values = {"runs": str(tmp_path), "teacher.label_scale": "-3", "student.distance": "cvd", "category": "cow", "brightness": "30%"}
+    with pytest.raises(SettingsError) as caught:
+        headless.run_all(values, seeds=[0], jobs=1)
+    for words in ("label_scale: got", "distance: got 'cvd'; expected one of cwd, kd", "streets has road", "Give the number alone"):
+        assert words in str(caught.value)
+
+
+def test_all_gives_no_run_a_setting_that_means_nothing_to_it():
+    values = {"seed": 1, "label_scale": 2, "distillation_weight": 5, "pixel_std": 0.1, "batch_size": 4}
+    student = {name: values[name] for name in ("seed", "distillation_weight", "pixel_std", "batch_size")}
+    job = _thread._Job("", "student", student, "teacher", "none")
+    assert _thread._concerning(job).values == {"seed": 1, "distillation_weight": 5, "batch_size": 4}
+    assert _thread._concerning(_thread._Job("", "student", student)).values == {"seed": 1, "batch_size": 4}
+    plain = {"method": "none", "seed": 1, "label_scale": 2, "batch_size": 4}
+    assert _thread._concerning(_thread._Job("", "teacher", plain)).values == {"method": "none", "seed": 1, "batch_size": 4}
+    assert _thread._concerning(_thread._Job("", "teacher", plain | {"method": "lad"})).values["label_scale"] == 2
+
+
+def test_a_failed_jobs_own_report_is_shown(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("step 1\r step 2\n\nlabkit: 01: it broke\n  | cell\nGo on with: labkit run\n")
+    assert _thread._report(log).splitlines() == ["    01: it broke", "      | cell", "    Go on with: labkit run"]
+    log.write_text("one\n" * 30 + "10 %\r20 %\n")
+    assert _thread._report(log).splitlines() == ["    one"] * 19 + ["    20 %"]
