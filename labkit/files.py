@@ -104,9 +104,9 @@ def held(path: Path, *, patience: float = 20) -> Iterator[None]:
     with file:
         _acquire(path, file, time.monotonic() + patience)
         try:
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n")
-            file.flush()
+            with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+                file.truncate(0)
+                os.write(file.fileno(), f"{os.getpid()}\n".encode())
             yield
         finally:
             fcntl.lockf(file, fcntl.LOCK_UN)

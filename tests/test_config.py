@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from labkit.config import (
-    NOT_IN_THE_RECIPE,
     AnalysisSettings,
     NoisingSettings,
     Recipe,
@@ -15,9 +14,8 @@ from labkit.config import (
     StudentSettings,
     TeacherSettings,
     TrainSettings,
-    resolve,
-    settings_hash,
 )
+from labkit.recipes import NOT_IN_THE_RECIPE, resolve, settings_hash
 
 SETTINGS = [kind for base in (Settings, TrainSettings) for kind in base.__subclasses__() if kind is not Recipe]
 RECIPE = Recipe(
@@ -112,7 +110,7 @@ def test_resolve_fills_every_gap_from_the_recipe():
 
 
 def test_resolve_keeps_overrides_and_leaves_its_input_alone():
-    given = TeacherSettings(learning_rate=0.5, train_steps=7, encoder="mit_b0", label_scale=0, momentum=0)
+    given = TeacherSettings(learning_rate=0.5, train_steps=7, encoder="mit_b0", label_scale=0, momentum=0, optimiser="sgd")
     filled = resolve(given, RECIPE)
     assert (filled.learning_rate, filled.train_steps, filled.encoder, filled.label_scale, filled.momentum) == (0.5, 7, "mit_b0", 0, 0)
     assert filled.batch_size == 8

@@ -96,15 +96,15 @@ def execute(source: Path, executed: Path, parameters: dict[str, Any], *, timeout
             error = caught
         except Stopped as caught:
             error = caught
-        reason = _why_stopped(error, timeout)
+        reason = _why_stopped(error, timeout, executed)
         told = _look_at(executed, reason)
         if told is None and error is None:
             return
-        message = "\n".join([f"{source.stem}: {told or reason}", f"Evidence: {executed} and {log.name} beside it."])
+        message = f"{source.stem}{told or f': {reason}'}\nEvidence: {executed} and {log.name} beside it."
         raise HeadlessError(message, exit_code=getattr(error, "exit_code", 1)) from error
 
 
-def _why_stopped(error: BaseException | None, timeout: float) -> str:
+def _why_stopped(error: BaseException | None, timeout: float, executed: Path) -> str:
     """An exception that came out of papermill, in words; "" where none came."""
     match error:
         case None:
@@ -118,7 +118,7 @@ def _why_stopped(error: BaseException | None, timeout: float) -> str:
         case FileError():
             return str(error)
         case OSError():
-            return str(cannot_write(Path(error.filename or "a file"), error))
+            return str(cannot_write(Path(error.filename or executed), error))
         case _:
             return f"{type(error).__name__}: {error}"
 
@@ -131,7 +131,7 @@ def _look_at(executed: Path, reason: str) -> str | None:
     try:
         notebook = nbformat.read(executed, as_version=4)
     except (OSError, ValueError):
-        return reason or f"{executed} is not there or broken"
+        return f": {reason or f'{executed} is not there or broken'}"
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     failed = next((number for number, cell in enumerate(code) if _error_of(cell)), None)
     begun = [number for number, cell in enumerate(code) if cell.metadata.papermill.get("start_time")]
@@ -149,7 +149,7 @@ def _look_at(executed: Path, reason: str) -> str | None:
     notebook.metadata["labkit"] = {"stopped": reason}
     with contextlib.suppress(FileError):  # on a full disk the log and what papermill saved are the evidence
         write_text(executed, nbformat.writes(notebook) + "\n")
-    return "\n".join([f"{reason}, in cell In [{where + 1}] of {len(code)}:", *_excerpt(code[where])])
+    return "\n".join([f", cell In [{where + 1}] of {len(code)}: {reason}", *_excerpt(code[where])])
 
 
 def _error_of(cell: NotebookNode) -> NotebookNode | None:

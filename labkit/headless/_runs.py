@@ -58,7 +58,7 @@ def run_notebook(name: str, settings: Settings, *, timeout: float = 0) -> Path:
         execute(project_root() / "notebooks" / executed.name, executed, _for_any_folder(parameters), timeout=timeout)
     except HeadlessError as error:
         if run:
-            _mark_failed(run, str(error).partition("\n")[0].rstrip(":"))
+            _mark_failed(run, str(error).partition("\n")[0])
         raise
     if run and run.state != "complete":
         raise HeadlessError(f"{executed.stem}: ended with the run {run.state}; expected complete. Evidence: {executed}.")
