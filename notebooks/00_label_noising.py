@@ -125,6 +125,19 @@ print("gather equals the formula:", torch.allclose(label_channel, steps.noised))
 histogram = plots.code_histogram_figure(label_channel[0, 0], target, info)
 
 # %% [markdown]
+# ## Turn the knobs
+#
+# The same, live: watch the label drown. The readout says how much of the label the **best threshold decoder** can read back from the
+# channel alone. It cuts the channel's values into intervals, one class each; for known codes, class shares and Gaussian noise no
+# other decoder is right more often. Within *one* frame the codes are known to it; the teacher must do without, because they are
+# drawn anew for every image.
+
+# %%
+from labkit import explorers, widgets
+
+widgets.show(explorers.noising(settings))
+
+# %% [markdown]
 # ## Keep the picture
 #
 # Every figure carries its recipe in `MANIFEST.json` beside it.

@@ -207,3 +207,14 @@ first = range(min(2, len(experiment.val_split)))
 frames = frames_batch(experiment.val_split, info, first)
 answers = predictions({"teacher": experiment}, frames)
 figure = plots.predictions_figure([experiment.val_split[i].image for i in first], list(frames.target), answers, info)
+
+# %% [markdown]
+# ## Operate on the label
+#
+# What the teacher answers with its true label, another frame's, an empty one, and one in which a region was given another class: does
+# the prediction follow the label, or the image? Point at a region with x and y, and choose the class it is said to be.
+
+# %%
+from labkit import explorers, widgets
+
+widgets.show(explorers.teacher(settings, run=run))

@@ -175,6 +175,16 @@ beside = plots.library_figure(
 )
 
 # %% [markdown]
+# ## Turn the knobs
+#
+# Class, region, layer, number of noisings and noise, live; image and label in one scale.
+
+# %%
+from labkit import explorers, widgets
+
+widgets.show(explorers.contribution(settings))
+
+# %% [markdown]
 # ## In short
 #
 # The record of every run, its manifest and log, lies beside the figures.

@@ -25,6 +25,7 @@ FLOORS = [
     {"planning"},
     {"experiments"},
     {"plots", "analysis"},
+    {"explorers"},
     {"widgets", "evaluation"},
     {"headless"},
     {"cli"},

@@ -1,0 +1,130 @@
+"""Pixels by lookup table: class ids, scalars and kinds of error become PNG without any plotting library in the redraw."""
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SMALL, LARGE = 384, 480  # pixels: narrower panels are enlarged by a whole factor, wider ones thinned out
+LEAST_NAMED = 0.004  # of a panel's pixels, for a class to be named in it
+INK, PAPER = (20, 20, 20), (250, 250, 250)
+
+
+def _table(name: str) -> np.ndarray:
+    """(256, 3) uint8 of a colour map whose lightness rises from end to end."""
+    return (255 * matplotlib.colormaps[name](np.arange(256))[:, :3]).round().astype(np.uint8)
+
+
+SCALAR, EVIDENCE = _table("cividis"), _table("magma")
+
+
+def fitted(values: np.ndarray) -> np.ndarray:
+    """Nearest neighbour to a panel's width: (H, W) or (H, W, 3) -> (h, w) or (h, w, 3)."""
+    height, width = values.shape[:2]
+    if width < SMALL:
+        factor = -(-SMALL // width) if -(-SMALL // width) * width <= LARGE else max(1, SMALL // width)
+        return values.repeat(factor, 0).repeat(factor, 1)
+    if width <= LARGE:
+        return values
+    tall = max(1, round(height * LARGE / width))
+    return values[(np.arange(tall) * height) // tall][:, (np.arange(LARGE) * width) // LARGE]
+
+
+def png(pixels: np.ndarray, table: np.ndarray | None = None) -> bytes:
+    """(H, W, 3) uint8, or (H, W) uint8 with a (256, 3) table, which is faster and a third of the size."""
+    picture = Image.fromarray(pixels)
+    if table is not None:
+        picture.putpalette(table.tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scalars as indices 0-255 of a table, clipped; what is not finite becomes 0."""
+    span = max(high - low, 1e-12)
+    scaled = np.nan_to_num((values - low) * (255 / span), nan=0.0)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def striped(pixels: np.ndarray, where: np.ndarray, colour: tuple[int, int, int], *, width: int = 3) -> np.ndarray:
+    """Diagonal stripes over part of a picture: (H, W, 3) uint8, (H, W) bool."""
+    rows, columns = np.indices(where.shape, sparse=True)
+    out = pixels.copy()
+    out[where & ((rows + columns) // width % 2 == 0)] = colour
+    return out
+
+
+def edges(values: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels whose right or lower neighbour differs."""
+    found = np.zeros(values.shape, dtype=bool)
+    found[:, :-1] |= values[:, :-1] != values[:, 1:]
+    found[:-1] |= values[:-1] != values[1:]
+    return found
+
+
+def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """A white line with a black one outside it around a region: seen on every ground. Sizes agree."""
+    out = pixels.copy()
+    line = edges(region)
+    out[_grown(line)] = 0
+    out[line] = 255
+    return out
+
+
+def class_picture(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]], names: Sequence[str]) -> np.ndarray:
+    """(H, W) ids, void last = len(palette), -> a panel with every class in its colour, lines between them, and its name on it."""
+    shown = fitted(class_ids)
+    table = np.zeros((len(palette) + 1, 3), dtype=np.uint8)
+    table[:-1] = palette
+    pixels = table[shown]
+    pixels[edges(shown)] //= 3
+    picture = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(picture)
+    pixel_count = np.bincount(shown.ravel(), minlength=len(names))
+    for number in np.argsort(-pixel_count, kind="stable")[:12]:
+        if pixel_count[number] >= LEAST_NAMED * shown.size:
+            x, y = _roomiest(shown == number, names[number])
+            pen.text((x, y), names[number], font=font(15), anchor="mm", fill="white", stroke_width=2, stroke_fill="black")
+    return np.asarray(picture)
+
+
+def error_picture(prediction: np.ndarray, target: np.ndarray, category: int, void: int) -> np.ndarray:
+    """One class: hit grey, miss black, false alarm striped, neither pale, void white. Sizes (H, W) -> a panel."""
+    predicted, true = fitted(prediction) == category, fitted(target)
+    kind = np.where(true == category, np.where(predicted, 1, 2), 0)
+    shades = np.array([[228, 228, 228], [140, 140, 140], [15, 15, 15]], dtype=np.uint8)
+    pixels = shades[kind]
+    pixels[true == void] = 255
+    return striped(pixels, predicted & (true != category) & (true != void), (190, 70, 0))
+
+
+def difference_picture(differ: np.ndarray) -> np.ndarray:
+    """(H, W) bool -> a panel: equal pale, different dark."""
+    return np.where(fitted(differ)[..., None], np.uint8(30), np.uint8(228)).repeat(3, 2)
+
+
+@lru_cache(maxsize=8)
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own font, so that every machine draws the same."""
+    return ImageFont.load_default(size=size)
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """One pixel to every side."""
+    padded = np.pad(mask, 1)
+    return padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+
+
+def _roomiest(mask: np.ndarray, text: str) -> tuple[int, int]:
+    """Where a word covers most of a region and stays in the picture: its centre (x, y)."""
+    left, top, right, bottom = font(15).getbbox(text)
+    tall, wide = min(bottom - top + 6, mask.shape[0]), min(right - left + 6, mask.shape[1])
+    sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)
+    mask.cumsum(0, dtype=np.int32).cumsum(1, out=sums[1:, 1:])
+    covered = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
+    y, x = np.unravel_index(covered.argmax(), covered.shape)
+    return int(x + wide // 2), int(y + tall // 2)

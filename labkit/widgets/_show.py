@@ -1,0 +1,153 @@
+"""An explorer on the page: live where somebody can turn it, a still picture where nobody can."""
+
+import asyncio
+import os
+from collections import Counter
+from typing import Any
+
+import ipywidgets
+from IPython.core.getipython import get_ipython
+from IPython.display import HTML, display
+
+from labkit.explorers import Explorer, Missing, View, view_html
+from labkit.widgets._controls import STYLE, Controls
+from labkit.widgets._redraw import Redraw
+
+STATIC = "LABKIT_STATIC"  # environment variable: any value but "" or 0 means stills, whatever front end there is
+POLL_SECONDS = 0.5
+_open: dict[str, "_Live | _Offer"] = {}  # what is live, by name: shown again, the earlier one is closed
+_renders: Counter[str] = Counter()  # over the kernel's life, so that doubled callbacks would count double
+
+
+def show(explorer: Explorer | Missing) -> None:
+    """Show an explorer, or what to do where there is nothing to explore; one of a name at a time."""
+    earlier = _open.pop(explorer.name, None)
+    if earlier:
+        earlier.close()
+    if has_front_end():
+        kind = _Live if isinstance(explorer, Explorer) else _Offer
+        _open[explorer.name] = kind(explorer, asyncio.get_running_loop())
+        display(_open[explorer.name].box)
+    elif isinstance(explorer, Missing):
+        display(HTML(f"<p>{explorer.sentence}</p>"))
+    else:
+        display(HTML(_still(explorer)))
+
+
+def has_front_end() -> bool:
+    """Whether whoever runs this cell can answer: JupyterLab and its kin say so in every request, papermill and nbclient say no.
+
+    The protocol's allow_stdin is the one fact a kernel is told about its client. The environment variable LABKIT_STATIC overrides it.
+    """
+    if os.environ.get(STATIC, "0") not in ("", "0"):
+        return False
+    kernel = getattr(get_ipython(), "kernel", None)
+    request = kernel.get_parent("shell") if kernel else {}
+    return bool(request.get("content", {}).get("allow_stdin", False))
+
+
+def _still(explorer: Explorer) -> str:
+    _renders[explorer.name] += 1
+    view = explorer.draw(explorer.state)
+    return view_html(view, name=explorer.name, renders=_renders[explorer.name])
+
+
+class _Live:
+    """Controls, picture, busy mark and lines to paste."""
+
+    def __init__(self, explorer: Explorer, loop: asyncio.AbstractEventLoop) -> None:
+        self._explorer = explorer
+        self._redraw = Redraw(explorer.draw, shown=self._shown, failed=self._failed, busy=self._busy, loop=loop)
+        self._controls = Controls(explorer, self._redraw.ask)
+        self._mark, self._picture = ipywidgets.HTML(), ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
+        wide = ipywidgets.Layout(width="100%", max_width="960px")
+        self._lines = {
+            name: ipywidgets.Text(description=name, layout=wide, style={"description_width": "80px"})
+            for name in explorer.commands(explorer.state)
+        }
+        heading = ipywidgets.HTML(f"{STYLE}<b>{explorer.title}</b>")
+        copy = ipywidgets.HTML("Copy as papermill parameters")
+        children = [heading, self._controls.box, self._mark, self._picture, copy, *self._lines.values()]
+        self.box = ipywidgets.VBox(children, layout=ipywidgets.Layout(width="100%"))
+        self.box.add_class("labkit-explorer")
+        self._shown(explorer.state, explorer.draw(explorer.state))
+
+    def close(self) -> None:
+        """Leave no callback and no model behind."""
+        self._redraw.close()
+        self._controls.close()
+        _close_all(self.box)
+
+    def _shown(self, state: Any, view: View) -> None:
+        name = self._explorer.name
+        _renders[name] += 1
+        self._picture.value = view_html(view, name=name, renders=_renders[name])
+        for key, line in self._explorer.commands(state).items():
+            self._lines[key].value = line
+        self._say("ready")
+
+    def _failed(self, error: BaseException) -> None:
+        self._say(f"not drawn: {type(error).__name__}: {error}")
+
+    def _busy(self) -> None:
+        self._say("drawing …")
+
+    def _say(self, text: str) -> None:
+        busy = str(text == "drawing …").lower()
+        safe = text.replace("&", "&amp;").replace("<", "&lt;")
+        self._mark.value = f'<span class="labkit-status" role="status" aria-busy="{busy}" style="font-size:13px">{safe}</span>'
+
+
+class _Offer:
+    """A sentence, a button that trains what is missing, and how far that is."""
+
+    def __init__(self, missing: Missing, loop: asyncio.AbstractEventLoop) -> None:
+        self._missing, self._loop, self._closed = missing, loop, False
+        self._button = ipywidgets.Button(description=missing.offer, layout=ipywidgets.Layout(width="auto"))
+        self._bar = ipywidgets.FloatProgress(max=1, description="training", layout=ipywidgets.Layout(visibility="hidden", width="400px"))
+        self._told = ipywidgets.HTML()
+        sentence = ipywidgets.HTML(f"{STYLE}<p>{missing.sentence}</p>")
+        children = [sentence, *([self._button, self._bar] if missing.offer else []), self._told]
+        self.box = ipywidgets.VBox(children)
+        self.box.add_class("labkit-explorer")
+        self._button.on_click(self._start)
+
+    def close(self) -> None:
+        self._closed = True
+        _close_all(self.box)
+
+    def _start(self, button: ipywidgets.Button) -> None:
+        button.disabled = True
+        self._bar.layout.visibility = "visible"
+        self._say("training …")
+        training = self._loop.run_in_executor(None, self._missing.train)
+        training.add_done_callback(self._end)
+        self._loop.call_later(POLL_SECONDS, self._look, training)
+
+    def _look(self, training: asyncio.Future) -> None:
+        if not (training.done() or self._closed):
+            self._bar.value = self._missing.progress()
+            self._loop.call_later(POLL_SECONDS, self._look, training)
+
+    def _end(self, training: asyncio.Future) -> None:
+        error = training.exception()
+        if self._closed:
+            return
+        found = None if error else self._missing.then()
+        if isinstance(found, Explorer):
+            live = _open[found.name] = _Live(found, self._loop)
+            self.box.children = [live.box]
+        else:
+            self._button.disabled = False
+            self._say(str(error).replace("<", "&lt;") if error else "trained, but no teacher was found afterwards")
+
+    def _say(self, text: str) -> None:
+        self._told.value = f'<span class="labkit-status" role="status">{text}</span>'
+
+
+def _close_all(widget: ipywidgets.Widget) -> None:
+    """A box and everything in it."""
+    for child in getattr(widget, "children", ()):
+        _close_all(child)
+    widget.unobserve_all()
+    widget.close()
