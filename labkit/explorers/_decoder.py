@@ -1,5 +1,6 @@
 """How well can a label be read back from its noised channel alone? The best decoder there is, exactly."""
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ def best_threshold_decoder(codes: np.ndarray, shares: np.ndarray, std: float) ->
         while len(hull) > 1 and _meet(hull[-2], line) <= _meet(hull[-2], hull[-1]):
             hull.pop()
         hull.append(line)
-    thresholds = [_meet(a, b) for a, b in zip(hull, hull[1:], strict=False)]
+    thresholds = [_meet(a, b) for a, b in itertools.pairwise(hull)]
     bounds = [-math.inf, *thresholds, math.inf]
     accuracy = sum(
         shares[k] * (_below(bounds[i + 1] - slope, std) - _below(bounds[i] - slope, std)) for i, (slope, _, k) in enumerate(hull)

@@ -85,7 +85,7 @@ def draw_noising(state: NoisingState, frames: Frames) -> View:
     """Image, label, noised label and histogram by class, with what the channel gives away in words."""
     info = frames.info
     names = [*info.class_names, "void"]
-    image, target = frames.split[state.frame]
+    target = frames.split[state.frame].target
     channels = 1 if state.weights == "fixed" else state.label_channels
     noising = LabelNoising(
         num_classes=info.num_classes, class_std=state.class_std, pixel_std=state.pixel_std, label_scale=state.label_scale,
@@ -97,9 +97,8 @@ def draw_noising(state: NoisingState, frames: Frames) -> View:
     found = read_back(channel, ids, state.label_scale * codes, state.label_scale * state.pixel_std)
     limit = max(float(np.abs(channel[0]).max()), 1e-6)
     first = f"channel 1 of {channels}" if channels > 1 else "one channel"
-    shares = ", ".join(
-        f"{names[k]} {100 * p:.1f} %" for k, p in sorted(zip(found.classes, found.shares, strict=True), key=lambda one: -one[1])
-    )
+    by_size = np.argsort(-found.shares, kind="stable")
+    shares = ", ".join(f"{names[found.classes[i]]} {100 * found.shares[i]:.1f} %" for i in by_size)
     panels = (
         _frame_panel(frames, state.frame),
         panel("label", class_picture(ids, info.palette, names), alt=f"Label of the frame: {shares}."),
@@ -139,9 +138,10 @@ def read_back(channel: np.ndarray, ids: np.ndarray, codes: np.ndarray, std: floa
 
 def _readout(found: Readback, names: list[str], state: NoisingState, channels: int) -> tuple[str, ...]:
     common = found.classes[found.shares.argmax()]
+    read = "the channel" if channels == 1 else "channel 1"
     lines = [
-        f"Read back from {'the channel' if channels == 1 else 'channel 1'} alone, best thresholds: {100 * found.accuracy:.1f} % of the pixels "
-        f"({100 * found.drawn:.1f} % of those drawn; always saying {names[common]}: {100 * found.shares.max():.1f} %; void counts as a class)."
+        f"Read back from {read} alone, best thresholds: {100 * found.accuracy:.1f} % of the pixels ({100 * found.drawn:.1f} % of those drawn; "
+        f"always saying {names[common]}: {100 * found.shares.max():.1f} %; void counts as a class)."
     ]
     if channels > 1:
         lines.append(f"Read back from all {channels} channels together: {100 * found.jointly:.1f} % of the pixels drawn.")

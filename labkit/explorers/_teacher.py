@@ -111,7 +111,7 @@ def draw_teacher(state: TeacherState, experiment: Experiment) -> View:
               alt=f"Pixels where seeds {state.seed} and {state.seed + 1} give different answers: {disagreement:.1f} %."),
         _errors(answers[state.errors_of], truth, category, state.errors_of, info),
         _classes("operated label", operated, info, alt=f"Label after surgery: {spoken}", outline=outline, note="region outlined"),
-        _classes("prediction, operated label", answers["operated label"], info, alt=f"Prediction after surgery: {verdict}", outline=outline),
+        _classes("prediction, operated label", answers["operated label"], info, alt=f"Prediction after: {verdict}", outline=outline),
     )  # fmt: skip
     readout = (
         f"mIoU of this frame: true label {scores['true label'].miou:.1f}, foreign label {scores['foreign label'].miou:.1f}, "

@@ -117,7 +117,8 @@ def view_html(view: View, *, name: str, renders: int) -> str:
     figures = "".join(_figure(one) for one in view.panels)
     lines = "".join(f"<li>{html.escape(line)}</li>" for line in view.readout)
     return (
-        f'<div class="labkit-view" data-explorer="{html.escape(name)}" data-renders="{renders}" style="max-width:{WIDEST}px;line-height:1.35">'
+        f'<div class="labkit-view" data-explorer="{html.escape(name)}" data-renders="{renders}"'
+        f' style="max-width:{WIDEST}px;line-height:1.35">'
         f'<div style="display:flex;flex-wrap:wrap;gap:10px">{figures}</div>'
         f'<ul class="labkit-readout" style="margin:8px 0;padding-left:1.2em">{lines}</ul>{"".join(map(_table, view.tables))}</div>'
     )
