@@ -139,9 +139,10 @@ def read_back(channel: np.ndarray, ids: np.ndarray, codes: np.ndarray, std: floa
 def _readout(found: Readback, names: list[str], state: NoisingState, channels: int) -> tuple[str, ...]:
     common = found.classes[found.shares.argmax()]
     read = "the channel" if channels == 1 else "channel 1"
+    usual = f"always saying {names[common]}: {100 * found.shares.max():.1f} %"
     lines = [
-        f"Read back from {read} alone, best thresholds: {100 * found.accuracy:.1f} % of the pixels ({100 * found.drawn:.1f} % of those drawn; "
-        f"always saying {names[common]}: {100 * found.shares.max():.1f} %; void counts as a class)."
+        f"Read back from {read} alone, best thresholds: {100 * found.accuracy:.1f} % of the pixels "
+        f"({100 * found.drawn:.1f} % of those drawn; {usual}; void counts as a class)."
     ]
     if channels > 1:
         lines.append(f"Read back from all {channels} channels together: {100 * found.jointly:.1f} % of the pixels drawn.")

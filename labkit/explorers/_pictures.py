@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SMALL, LARGE = 384, 480  # pixels: narrower panels are enlarged by a whole factor, wider ones thinned out
+NAME_SIZE = 18  # of letters, legible where a panel is shrunk to two thirds
 LEAST_NAMED = 0.004  # of a panel's pixels, for a class to be named in it
 INK, PAPER = (20, 20, 20), (250, 250, 250)
 
@@ -88,7 +89,7 @@ def class_picture(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]]
     for number in np.argsort(-pixel_count, kind="stable")[:12]:
         if pixel_count[number] >= LEAST_NAMED * shown.size:
             x, y = _roomiest(shown == number, names[number])
-            pen.text((x, y), names[number], font=font(15), anchor="mm", fill="white", stroke_width=2, stroke_fill="black")
+            pen.text((x, y), names[number], font=font(NAME_SIZE), anchor="mm", fill="white", stroke_width=2, stroke_fill="black")
     return np.asarray(picture)
 
 
@@ -121,7 +122,7 @@ def _grown(mask: np.ndarray) -> np.ndarray:
 
 def _roomiest(mask: np.ndarray, text: str) -> tuple[int, int]:
     """Where a word covers most of a region and stays in the picture: its centre (x, y)."""
-    left, top, right, bottom = font(15).getbbox(text)
+    left, top, right, bottom = font(NAME_SIZE).getbbox(text)
     tall, wide = min(bottom - top + 6, mask.shape[0]), min(right - left + 6, mask.shape[1])
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)
     mask.cumsum(0, dtype=np.int32).cumsum(1, out=sums[1:, 1:])

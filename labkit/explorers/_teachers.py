@@ -58,7 +58,7 @@ def find_teachers(settings: Settings, *, assisted: bool) -> list[Run]:
 
 def missing(name: str, settings: Settings, then: Callable[[], Explorer | Missing]) -> Missing:
     """No teacher: say so, and offer a small one."""
-    small = small_teacher(str(runs_folder(settings.runs) / SMALL))
+    small = TeacherSettings(**SMALL_TEACHER, runs=str(runs_folder(settings.runs) / SMALL))
     run = planned_run(small)
     other = "" if settings.dataset == small.dataset else f" A small one can be trained on {small.dataset} alone: set dataset=streets."
     where = "" if settings.runs else f" or {DEMO} (make demo)"
@@ -66,24 +66,20 @@ def missing(name: str, settings: Settings, then: Callable[[], Explorer | Missing
         name=name,
         sentence=f"There is no finished assisted teacher of {settings.dataset} in {settings.runs or 'runs'}{where} to look into.{other}",
         offer="" if other else f"Train a small one ({small.train_steps} steps)",
-        train=lambda: _train_apart(small.runs),
+        train=lambda: _train_apart(small),
         progress=lambda: max([row["step"] for row in run.log_rows()], default=0) / small.train_steps,
         then=then,
     )
 
 
-def small_teacher(runs: str) -> TeacherSettings:
-    """The teacher an explorer offers to train, in a folder of runs."""
-    return TeacherSettings(**SMALL_TEACHER, runs=runs)
-
-
-def _train_apart(runs: str) -> None:
+def _train_apart(settings: TeacherSettings) -> None:
     """Train it in a process of its own: the notebook stays free, and nothing is printed into its cells.
 
     Raises:
         TrainingError: it failed; the message ends in its last lines.
     """
-    done = subprocess.run([sys.executable, "-m", "labkit.explorers", runs], capture_output=True, text=True, errors="replace", check=False)
+    command = [sys.executable, "-m", "labkit.explorers", settings.model_dump_json()]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
         raise TrainingError("training stopped: " + " ".join((done.stdout + done.stderr).splitlines()[-3:]))
 

@@ -129,7 +129,7 @@ def _figure(one: Panel) -> str:
     note = f" <span>{html.escape(one.note)}</span>" if one.note else ""
     width, height = one.size
     return (
-        f'<figure style="flex:1 1 290px;max-width:{width}px;margin:0">'
+        f'<figure style="flex:1 1 256px;max-width:{width}px;margin:0">'
         f'<img src="data:image/png;base64,{source}" alt="{html.escape(one.alt)}" width="{width}" height="{height}" decoding="sync"'
         ' style="width:100%;height:auto;display:block;max-width:100%">'
         f'<figcaption style="font-size:13px;margin-top:2px"><b>{html.escape(one.title)}</b>{note}</figcaption></figure>'

@@ -60,7 +60,7 @@ class _Live:
         self._redraw = Redraw(explorer.draw, shown=self._shown, failed=self._failed, busy=self._busy, loop=loop)
         self._controls = Controls(explorer, self._redraw.ask)
         self._mark, self._picture = ipywidgets.HTML(), ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
-        wide = ipywidgets.Layout(width="100%", max_width="960px")
+        wide = ipywidgets.Layout(width="98%", max_width="960px")
         self._lines = {
             name: ipywidgets.Text(description=name, layout=wide, style={"description_width": "80px"})
             for name in explorer.commands(explorer.state)
