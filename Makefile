@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo study test test-all test-gpu lab lint notebooks bench clean lock
+.PHONY: demo study test test-all test-gpu lab lint notebooks bench screenshots clean lock
 
 demo: $(READY)  ## the whole thread on the embedded street scenes; figures in runs/demo/figures/
 	$(BIN)/labkit run all --set runs=runs/demo --set figures=runs/demo/figures
@@ -34,6 +34,9 @@ notebooks: $(READY)  ## generate every .ipynb from its .py
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench
+
+screenshots: $(READY)  ## figures/explorers/: each explorer as JupyterLab shows it; needs make demo and a Chromium
+	$(BIN)/python -m tests.screenshots
 
 clean:  ## environment and caches; run folders stay
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -20,6 +20,7 @@ from labkit.records import project_root
 
 TOKEN = "a-token-for-one-test"
 START_SECONDS = 90
+POLL = 100  # milliseconds; by animation frames, a page that is not in front would wait for ever
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
 FLAGS = (
@@ -115,12 +116,12 @@ class Notebook:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"{address}/lab/tree/{name}.ipynb?token={TOKEN}&reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        self.page.wait_for_function(f"{KERNEL}?.connectionStatus == 'connected' && {KERNEL}.status == 'idle'")
+        self.page.wait_for_function(f"{KERNEL}?.connectionStatus == 'connected' && {KERNEL}.status == 'idle'", polling=POLL)
         self.view = self.page.locator(".labkit-view")
 
     def run_all(self) -> list[str]:
         """Run every cell; names and values of the errors in its outputs."""
-        self._command("notebook:run-all-cells")
+        self.command("notebook:run-all-cells")
         return self.page.evaluate(
             "jupyterapp.shell.currentWidget.content.widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? [])"
             ".filter(output => output.output_type == 'error').map(output => `${output.ename}: ${output.evalue}`)"
@@ -133,17 +134,20 @@ class Notebook:
             " notebook.activeCellIndex = notebook.widgets.findIndex(cell => cell.model.sharedModel.getSource().includes(text)) }",
             holding,
         )
-        self._command("notebook:run-cell")
+        self.command("notebook:run-cell")
 
     def close(self) -> None:
         """End the kernel, then the tab."""
         self.page.evaluate("void jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         self.page.close()
 
-    def _command(self, name: str) -> None:
+    def command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
         """A command of JupyterLab's, until it is done; waited for in the page, where waiting has a limit."""
-        self.page.evaluate("name => { window.done = false; jupyterapp.commands.execute(name).finally(() => window.done = true); }", name)
-        self.page.wait_for_function("window.done")
+        self.page.evaluate(
+            "([name, given]) => { window.done = false; jupyterapp.commands.execute(name, given).finally(() => window.done = true) }",
+            [name, arguments or {}],
+        )
+        self.page.wait_for_function("window.done", polling=POLL)
 
     def slider(self, label: str) -> Locator:
         return self.page.locator(f'.labkit-explorer .widget-slider:has(> label:text-is("{label}")) [role=slider]')
@@ -162,7 +166,7 @@ class Notebook:
 
     def settle(self, after: int) -> int:
         """Wait until more than `after` renders are shown, and then for a second without another; the number of renders."""
-        self.page.wait_for_function("n => Number(document.querySelector('.labkit-view').dataset.renders) > n", arg=after)
+        self.page.wait_for_function("n => Number(document.querySelector('.labkit-view')?.dataset.renders) > n", arg=after, polling=POLL)
         renders = -1
         while renders != (renders := self.renders()) or self.page.locator('.labkit-status[aria-busy="true"]').count():
             self.page.wait_for_timeout(1000)

@@ -165,8 +165,9 @@ def test_every_control_matters(number, runs):
     before = explorer.draw(start)
     for control in explorer.controls:
         value = getattr(start, control.name)
-        others = [one for one in control.options if one != value] or [value + control.step, control.low, control.high]
-        changed = [explorer.draw(replace(start, **{control.name: other})) for other in others if other != value]
+        numbers = [value + control.step, control.low, control.high] if control.kind == "number" else []
+        others = [one for one in (*control.options, *numbers) if one != value]
+        changed = [explorer.draw(replace(start, **{control.name: other})) for other in others]
         assert any(one != before for one in changed) or not others, control.name
 
 

@@ -87,6 +87,7 @@ def shown(browser, address, usual_errors):
             opened[name] = lab.Notebook(browser, address, STEMS[name])
             assert opened[name].run_all() == []
             opened[name].settle(0)
+        opened[name].page.bring_to_front()
         return opened[name]
 
     yield show
@@ -165,8 +166,9 @@ def test_running_its_cell_again_leaves_one_set_of_callbacks(name, shown):
 def test_a_number_can_be_typed_and_draw_again_takes_the_next_seed(name, shown):
     notebook = shown(name)
     before = notebook.renders()
-    notebook.entry("seed").fill("41")
-    notebook.entry("seed").press("Enter")
+    notebook.entry("seed").press("Control+a")
+    notebook.page.keyboard.type("41")
+    notebook.page.keyboard.press("Tab")
     before = notebook.settle(before)
     notebook.page.locator('.labkit-explorer button:text-is("Draw again")').press("Enter")
     notebook.settle(before)

@@ -1,4 +1,4 @@
-"""`make bench`: rows name, size, ours, reference, ratio, unit; printed, and written to runs/bench.json.
+"""`make bench`: rows name, size, ours, reference, ratio, unit (or a budget instead of a reference); printed, and kept in runs/bench.json.
 
 Ratios are taken within one run on one machine; milliseconds of two machines say nothing about each other.
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 from labkit.files import write_json
 from labkit.lnm import IGNORE_INDEX, LabelNoising
 from labkit.records import project_root
+from tests.benchmarks.explorers import explorer_rows
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -58,7 +59,7 @@ def row(name: str, size: str, ours: float, reference: float) -> dict:
 def main() -> None:
     """Print and keep every row."""
     torch.set_num_threads(1)
-    rows = [noising_row()]
+    rows = [noising_row(), *explorer_rows()]
     for found in rows:
         print("  ".join(f"{name}={value}" for name, value in found.items()))
     write_json(project_root() / "runs" / "bench.json", rows)

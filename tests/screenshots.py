@@ -1,0 +1,61 @@
+"""`make screenshots`: every explorer as JupyterLab shows it, on the embedded street scenes, into figures/explorers/.
+
+Needs the teachers of `make demo` and a Chromium.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from labkit.records import project_root
+from tests import lab
+
+CODE = """\
+from dataclasses import replace
+
+from labkit import explorers, widgets
+from labkit.config import {settings}
+
+found = explorers.{name}({settings}())
+widgets.show(replace(found, state=replace(found.state, **{changes!r})))
+"""
+SHOWN = {
+    "noising": ("NoisingSettings", {"pixel_std": 0.2}),
+    "teacher": ("TeacherSettings", {"frame": 2}),
+    "contribution": ("AnalysisSettings", {"noisings": 4}),
+}
+PAGES = {"": (1280, "JupyterLab Light"), "_dark_800": (800, "JupyterLab Dark")}
+
+
+def main() -> None:
+    """Take them all."""
+    if lab.chromium() is None:
+        sys.exit("screenshots: no Chromium on the PATH and none named by LABKIT_CHROMIUM.")
+    if not list((project_root() / "runs" / "demo").glob("streets-teacher-lad-*/manifest.json")):
+        sys.exit("screenshots: no teacher in runs/demo. First: make demo.")
+    target = project_root() / "figures" / "explorers"
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as private:
+        for name, (settings, changes) in SHOWN.items():
+            lab.write_cell(CODE.format(name=name, settings=settings, changes=changes), Path(folder) / f"{name}.ipynb")
+        with lab.jupyter_lab(Path(folder), Path(private)) as address, lab.browser_open() as browser:
+            for name in SHOWN:
+                for suffix, (width, theme) in PAGES.items():
+                    print(take(lab.Notebook(browser, address, name, width=width, height=2600), theme, target / f"{name}{suffix}.png"))
+
+
+def take(notebook: lab.Notebook, theme: str, path: Path) -> Path:
+    """Run the notebook in a theme, write a picture of its explorer, and close it."""
+    notebook.command("apputils:change-theme", {"theme": theme})
+    notebook.command("notebook:hide-cell-code", {})
+    errors = notebook.run_all()
+    if errors:
+        raise RuntimeError(f"{path.name}: {errors}")
+    notebook.settle(0)
+    notebook.page.locator(".labkit-explorer").screenshot(path=path)
+    notebook.close()
+    return path
+
+
+if __name__ == "__main__":
+    main()
