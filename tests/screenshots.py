@@ -21,7 +21,7 @@ widgets.show(replace(found, state=replace(found.state, **{changes!r})))
 """
 SHOWN = {
     "noising": ("NoisingSettings", {"pixel_std": 0.2}),
-    "teacher": ("TeacherSettings", {"frame": 2}),
+    "teacher": ("TeacherSettings", {"pixel_std": 0.05}),
     "contribution": ("AnalysisSettings", {"noisings": 4}),
 }
 PAGES = {"": (1280, "JupyterLab Light"), "_dark_800": (800, "JupyterLab Dark")}

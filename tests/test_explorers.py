@@ -235,10 +235,12 @@ def test_a_plain_teacher_is_shown_without_a_label(runs):
     assert "reads the image alone" in view.readout[0]
 
 
-def test_a_class_nobody_predicts_is_told_in_words(runs):
+def test_a_class_that_is_not_there_is_told_in_words(runs):
     explorer = explorers.contribution(AnalysisSettings(runs=runs, device="cpu"))
-    views = [explorer.draw(replace(explorer.state, category=name, frame=f)) for name in explorer.controls[2].options for f in range(2)]
-    assert any("no pixel is predicted as it" in view.readout[0] for view in views)
+    state = replace(explorer.state, region="both")
+    views = [explorer.draw(replace(state, category=name, frame=f)) for name in explorer.controls[2].options for f in range(6)]
+    assert any("no pixel is both predicted and labelled as it" in view.readout[0] for view in views)
+    assert all(line for view in views for line in view.readout)
 
 
 def test_without_a_teacher_there_is_an_offer_in_words(tmp_path):

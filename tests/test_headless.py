@@ -1,11 +1,13 @@
 import json
 import os
+import re
 import subprocess
 import sys
 
 import nbformat
 import pandas as pd
 import pytest
+from nbconvert import HTMLExporter
 from PIL import Image
 
 from labkit import headless, tables
@@ -216,3 +218,16 @@ def test_a_failed_jobs_own_report_is_shown(tmp_path):
     assert _thread._report(log).splitlines() == ["    01: it broke", "      | cell", "    Go on with: labkit run"]
     log.write_text("one\n" * 30 + "10 %\r20 %\n")
     assert _thread._report(log).splitlines() == ["    one"] * 19 + ["    20 %"]
+
+
+def test_executed_notebooks_are_small_and_their_export_shows_the_explorers_without_a_script(thread):
+    (teacher,) = [run for run in complete_runs(thread) if (run.role, run.method) == ("teacher", "lad")]
+    executed = {"noising": thread / "streets-noising", "teacher": teacher.folder, "contribution": thread / "streets-analysis"}
+    for name, folder in executed.items():
+        (path,) = folder.glob("*.ipynb")
+        assert path.stat().st_size < 5e6
+        page = HTMLExporter().from_filename(str(path))[0]
+        (view,) = re.findall(rf'<div class="labkit-view" data-explorer="{name}".*?</ul>', page, re.DOTALL)
+        stills = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]*\d[^"]*)"', view)
+        assert len(stills) >= 4
+        assert "widget-view" not in path.read_text()

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 SMALL, LARGE = 384, 480  # pixels: narrower panels are enlarged by a whole factor, wider ones thinned out
+MOST_NAMED = 12
 NAME_SIZE = 18  # of letters, legible where a panel is shrunk to two thirds
 LEAST_NAMED = 0.004  # of a panel's pixels, for a class to be named in it
 INK, PAPER = (20, 20, 20), (250, 250, 250)
@@ -86,9 +87,10 @@ def class_picture(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]]
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
     pixel_count = np.bincount(shown.ravel(), minlength=len(names))
-    for number in np.argsort(-pixel_count, kind="stable")[:12]:
+    written = np.zeros(shown.shape, dtype=bool)
+    for number in np.argsort(pixel_count, kind="stable")[-MOST_NAMED:]:  # the smallest first: large ones have room left
         if pixel_count[number] >= LEAST_NAMED * shown.size:
-            x, y = _roomiest(shown == number, names[number])
+            x, y = _roomiest(shown == number, written, names[number])
             pen.text((x, y), names[number], font=font(NAME_SIZE), anchor="mm", fill="white", stroke_width=2, stroke_fill="black")
     return np.asarray(picture)
 
@@ -120,12 +122,14 @@ def _grown(mask: np.ndarray) -> np.ndarray:
     return padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
 
 
-def _roomiest(mask: np.ndarray, text: str) -> tuple[int, int]:
-    """Where a word covers most of a region and stays in the picture: its centre (x, y)."""
+def _roomiest(mask: np.ndarray, written: np.ndarray, text: str) -> tuple[int, int]:
+    """Where a word covers most of a region, no other word, and stays in the picture: its centre (x, y); marked as written."""
     left, top, right, bottom = font(NAME_SIZE).getbbox(text)
     tall, wide = min(bottom - top + 6, mask.shape[0]), min(right - left + 6, mask.shape[1])
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)
-    mask.cumsum(0, dtype=np.int32).cumsum(1, out=sums[1:, 1:])
+    worth = mask.astype(np.int32) - 3 * written
+    worth.cumsum(0).cumsum(1, out=sums[1:, 1:])
     covered = sums[tall:, wide:] - sums[:-tall, wide:] - sums[tall:, :-wide] + sums[:-tall, :-wide]
     y, x = np.unravel_index(covered.argmax(), covered.shape)
+    written[y : y + tall, x : x + wide] = True
     return int(x + wide // 2), int(y + tall // 2)

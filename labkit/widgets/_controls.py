@@ -14,7 +14,8 @@ STYLE = (  # the entry's name is the slider's, so it is kept for screen readers 
     ".labkit-explorer :focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2);outline-offset:2px}"
     ".labkit-explorer .widget-label{color:var(--jp-content-font-color1,inherit)}</style>"
 )
-LABEL_WIDTH = "118px"
+LABEL_WIDTH = "128px"
+LONG_OPTION = 24  # letters; longer ones get a row of their own
 
 
 class Controls:
@@ -50,7 +51,8 @@ class Controls:
     def _row(self, control: Control, value: Any) -> ipywidgets.Widget:
         style = {"description_width": LABEL_WIDTH}
         if control.kind == "choice":
-            layout = ipywidgets.Layout(width="310px", max_width="100%")
+            long = max(map(len, control.options)) > LONG_OPTION
+            layout = ipywidgets.Layout(width="98%" if long else "322px", max_width="644px" if long else "98%")
             self._inputs[control.name] = ipywidgets.Dropdown(
                 options=control.options, value=value, description=control.label, style=style, layout=layout
             )
@@ -59,13 +61,13 @@ class Controls:
         entry_type = ipywidgets.BoundedIntText if control.whole else ipywidgets.BoundedFloatText
         span = {"min": min(control.low, value), "max": max(control.high, value), "step": control.step, "value": value}
         slider = slider_type(
-            **span, description=control.label, readout=False, style=style, tooltip=control.label, layout=ipywidgets.Layout(width="240px")
+            **span, description=control.label, readout=False, style=style, tooltip=control.label, layout=ipywidgets.Layout(width="250px")
         )
         entry = entry_type(**span, description=f"{control.label}, number", layout=ipywidgets.Layout(width="72px"))
         entry.add_class("labkit-entry")
         self._links.append(traitlets.link((slider, "value"), (entry, "value")))
         self._inputs[control.name] = slider
-        return ipywidgets.HBox([slider, entry], layout=ipywidgets.Layout(width="316px", overflow="visible"))
+        return ipywidgets.HBox([slider, entry], layout=ipywidgets.Layout(width="326px", overflow="visible"))
 
     def _draw_again(self) -> ipywidgets.Widget:
         button = ipywidgets.Button(description="Draw again", tooltip="the next seed", layout=ipywidgets.Layout(margin="2px 8px"))

@@ -1,0 +1,208 @@
+"""When the explorers draw and what they leave behind, without a page."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import nbformat
+import pytest
+from ipywidgets.widgets.widget import _instances
+from nbclient import NotebookClient
+
+from labkit import explorers, widgets
+from labkit.widgets import _show
+from labkit.widgets._redraw import QUIET_SECONDS, Redraw
+
+
+@dataclass(frozen=True)
+class State:
+    seed: int = 0
+    kind: str = "a"
+
+
+def explorer(drawn=None):
+    drawn = [] if drawn is None else drawn
+
+    def draw(state):
+        drawn.append(state)
+        return explorers.View((), (f"seed {state.seed}",))
+
+    controls = (
+        explorers.Control(name="seed", label="seed", high=9),
+        explorers.Control(name="kind", label="kind", kind="choice", options=("a", "b")),
+    )
+    return explorers.Explorer("test", "A test", State(), controls, draw, lambda state: {"papermill": f"-p seed {state.seed}"})
+
+
+async def settled(redraw):
+    while redraw._timer or redraw._drawing:
+        await asyncio.sleep(0.01)
+
+
+def redraw_of(draw, shown, failed=None):
+    failed = [] if failed is None else failed
+    return Redraw(draw, shown=lambda *one: shown.append(one), failed=failed.append, busy=lambda: None, loop=asyncio.get_running_loop())
+
+
+def test_a_burst_is_drawn_once_and_ends_on_the_last_state():
+    async def work():
+        drawn, shown = [], []
+        redraw = redraw_of(lambda state: drawn.append(state) or -state, shown)
+        for state in range(20):
+            redraw.ask(state)
+        await settled(redraw)
+        redraw.close()
+        assert drawn == [19]
+        assert shown == [(19, -19)]
+
+    asyncio.run(work())
+
+
+def test_a_drawing_that_is_out_of_date_when_it_is_done_is_dropped():
+    async def work():
+        shown = []
+        redraw = redraw_of(lambda state: time.sleep(0.4) or state, shown)
+        redraw.ask("old")
+        await asyncio.sleep(QUIET_SECONDS + 0.1)  # it is being drawn now
+        redraw.ask("new")
+        await settled(redraw)
+        redraw.close()
+        assert shown == [("new", "new")]
+
+    asyncio.run(work())
+
+
+def test_a_hand_that_keeps_turning_sees_something():
+    async def work():
+        shown = []
+        redraw = redraw_of(lambda state: state, shown)
+        for state in range(40):
+            redraw.ask(state)
+            await asyncio.sleep(QUIET_SECONDS / 3)
+        seen_meanwhile = len(shown)
+        await settled(redraw)
+        redraw.close()
+        assert seen_meanwhile >= 1
+        assert shown[-1] == (39, 39)
+
+    asyncio.run(work())
+
+
+def test_what_cannot_be_drawn_is_told_and_the_next_state_is_drawn():
+    async def work():
+        shown, failed = [], []
+        redraw = redraw_of(lambda state: 1 / state, shown, failed)
+        redraw.ask(0)
+        await settled(redraw)
+        redraw.ask(2)
+        await settled(redraw)
+        redraw.close()
+        assert isinstance(failed[0], ZeroDivisionError)
+        assert shown == [(2, 0.5)]
+
+    asyncio.run(work())
+
+
+def test_after_closing_nothing_is_shown():
+    async def work():
+        shown = []
+        redraw = redraw_of(lambda state: state, shown)
+        redraw.ask(1)
+        redraw.close()
+        redraw.ask(2)
+        await asyncio.sleep(3 * QUIET_SECONDS)
+        assert shown == []
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def live(monkeypatch):
+    monkeypatch.setattr(_show, "has_front_end", lambda: True)
+    monkeypatch.setattr(_show, "display", lambda box: None)
+
+
+def test_shown_again_it_leaves_no_widget_and_no_callback_of_the_first(live):
+    async def work():
+        drawn = []
+        counts = []
+        for _ in range(3):
+            widgets.show(explorer(drawn))
+            counts.append(len(_instances))
+        assert counts[1] == counts[2]
+        shown = _show._open["test"]
+        first = len(drawn)
+        shown._controls._inputs["seed"].value = 3
+        await settled(shown._redraw)
+        assert len(drawn) == first + 1
+        assert "seed 3" in shown._picture.value
+        shown.close()
+
+    asyncio.run(work())
+
+
+def test_every_control_has_a_name_and_every_number_an_entry(live):
+    async def work():
+        widgets.show(explorer())
+        shown = _show._open["test"]
+        for row in shown._controls.box.children:
+            parts = getattr(row, "children", [row])
+            assert all(part.description for part in parts)
+        slider, entry = shown._controls.box.children[0].children
+        entry.value = 4
+        assert slider.value == 4
+        assert shown._controls.state.seed == 4
+        shown._controls.box.children[-1].click()
+        assert shown._controls.state.seed == 5
+        await settled(shown._redraw)
+        assert shown._lines["papermill"].value == "-p seed 5"
+        shown.close()
+
+    asyncio.run(work())
+
+
+def test_without_a_front_end_a_still_is_shown_and_nothing_waits(tmp_path):
+    code = (
+        "from labkit import explorers, widgets\nfrom labkit.config import NoisingSettings\n"
+        "widgets.show(explorers.noising(NoisingSettings()))\nwidgets.has_front_end()"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    done = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    picture, answer = done.cells[0].outputs
+    assert answer["data"]["text/plain"] == "False"
+    assert set(picture["data"]) == {"text/html", "text/plain"}
+    assert picture["data"]["text/html"].count('<img src="data:image/png;base64,') == 4
+    assert "% of the pixels" in picture["data"]["text/html"]
+
+
+def test_a_missing_teacher_is_trained_and_then_shown(live):
+    async def work():
+        trained = []
+        found = explorers.Missing("test", "none", "train", lambda: trained.append(1), lambda: 0.5, explorer)
+        widgets.show(found)
+        offer = _show._open["test"]
+        offer._button.click()
+        while isinstance(_show._open["test"], _show._Offer):
+            await asyncio.sleep(0.01)
+        assert trained == [1]
+        assert offer.box.children == (_show._open["test"].box,)
+        _show._open["test"].close()
+
+    asyncio.run(work())
+
+
+def test_training_that_fails_is_told(live):
+    async def work():
+        def fails():
+            raise ValueError("no disk <left>")
+
+        widgets.show(explorers.Missing("test", "none", "train", fails, lambda: 0.5, explorer))
+        offer = _show._open["test"]
+        offer._button.click()
+        while "no disk" not in offer._told.value:
+            await asyncio.sleep(0.01)
+        assert "&lt;left>" in offer._told.value
+        assert not offer._button.disabled
+        offer.close()
+
+    asyncio.run(work())
