@@ -1,6 +1,7 @@
 """When the explorers draw and what they leave behind, without a page."""
 
 import asyncio
+import threading
 import time
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ def explorer(drawn=None):
 
 
 async def settled(redraw):
+    await asyncio.sleep(0.02)
     while redraw._timer or redraw._drawing:
         await asyncio.sleep(0.01)
 
@@ -99,6 +101,20 @@ def test_what_cannot_be_drawn_is_told_and_the_next_state_is_drawn():
         redraw.close()
         assert isinstance(failed[0], ZeroDivisionError)
         assert shown == [(2, 0.5)]
+
+    asyncio.run(work())
+
+
+def test_a_state_may_be_asked_for_on_another_thread():
+    async def work():
+        shown, done = [], asyncio.Event()
+        redraw = redraw_of(lambda state: state, shown)
+        redraw._shown = lambda *one: shown.append(one) or done.set()
+        asking = threading.Timer(0.3, redraw.ask, args=(7,))  # by then the loop sleeps, and must be woken
+        asking.start()
+        await asyncio.wait_for(done.wait(), 20)
+        redraw.close()
+        assert shown == [(7, 7)]
 
     asyncio.run(work())
 

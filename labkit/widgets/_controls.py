@@ -1,5 +1,6 @@
 """Controls from a state's fields: a slider with a numeric entry, or a list; each has a name and works by keyboard."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ class Controls:
 
     def __init__(self, explorer: Explorer, changed: Callable[[Any], None]) -> None:
         self._state, self._changed = explorer.state, changed
+        self._lock = threading.Lock()
         self._inputs: dict[str, ipywidgets.Widget] = {}
         self._links: list[traitlets.link] = []
         rows = [self._row(control, getattr(explorer.state, control.name)) for control in explorer.controls]
@@ -45,8 +47,9 @@ class Controls:
             widget.unobserve_all()
 
     def _turned(self, change: dict[str, Any]) -> None:
-        self._state = replace(self._state, **{change["owner"].labkit_name: change["new"]})
-        self._changed(self._state)
+        with self._lock:  # two controls may speak on two threads
+            self._state = replace(self._state, **{change["owner"].labkit_name: change["new"]})
+            self._changed(self._state)
 
     def _row(self, control: Control, value: Any) -> ipywidgets.Widget:
         style = {"description_width": LABEL_WIDTH}

@@ -10,7 +10,11 @@ LONGEST_SECONDS = 0.8  # a hand that keeps turning sees something after this
 
 
 class Redraw:
-    """Draws the newest state asked for. Every method runs on the loop's thread; `draw` alone does not."""
+    """Draws the newest state asked for.
+
+    Widgets may speak on another thread than the one their cell ran on: JupyterLab sends their messages to a subshell of the kernel.
+    So `ask` may be called on any; all else is done on the loop's thread, and `draw` on one of its own.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,17 @@ class Redraw:
         self._drawing = self._closed = False
 
     def ask(self, state: Any) -> None:
-        """Draw a state, unless a newer one comes first."""
+        """Draw a state, unless a newer one comes first; on any thread."""
+        self._loop.call_soon_threadsafe(self._ask, state)
+
+    def close(self) -> None:
+        """Nothing is shown from here on."""
+        self._closed = True
+        if self._timer:
+            self._timer.cancel()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, state: Any) -> None:
         if self._closed:
             return
         now = self._loop.time()
@@ -49,13 +63,6 @@ class Redraw:
         wait = max(0.0, min(QUIET_SECONDS, self._since + LONGEST_SECONDS - now))
         self._timer = self._loop.call_later(wait, self._start)
         self._busy()
-
-    def close(self) -> None:
-        """Nothing is shown from here on."""
-        self._closed = True
-        if self._timer:
-            self._timer.cancel()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
         self._timer = None

@@ -110,14 +110,14 @@ class _Offer:
         children = [sentence, *([self._button, self._bar] if missing.offer else []), self._told]
         self.box = ipywidgets.VBox(children)
         self.box.add_class("labkit-explorer")
-        self._button.on_click(self._start)
+        self._button.on_click(lambda button: loop.call_soon_threadsafe(self._start))
 
     def close(self) -> None:
         self._closed = True
         _close_all(self.box)
 
-    def _start(self, button: ipywidgets.Button) -> None:
-        button.disabled = True
+    def _start(self) -> None:
+        self._button.disabled = True
         self._bar.layout.visibility = "visible"
         self._say("training …")
         training = self._loop.run_in_executor(None, self._missing.train)
@@ -146,8 +146,12 @@ class _Offer:
 
 
 def _close_all(widget: ipywidgets.Widget) -> None:
-    """A box and everything in it."""
-    for child in getattr(widget, "children", ()):
-        _close_all(child)
+    """A box and everything in it, with their layouts and styles, which are widgets of their own."""
+    parts = [*getattr(widget, "children", ()), widget.layout, getattr(widget, "style", None)]
+    for part in filter(None, parts):
+        if isinstance(part, ipywidgets.DOMWidget):
+            _close_all(part)
+        else:
+            part.close()
     widget.unobserve_all()
     widget.close()
