@@ -55,6 +55,7 @@ def address(tmp_path_factory, parameters):
     folder, private = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")
     for name, stem in STEMS.items():
         lab.write_notebook(stem, folder, parameters[name])
+    lab.write_notebook("02_student_distillation", folder, TINY | parameters["noising"])
     lab.write_cell("1 + 1", folder / "empty.ipynb")
     lab.write_cell(OFFER.format(runs=str(private / "runs")), folder / "offer.ipynb")
     with lab.jupyter_lab(folder, private) as address:
@@ -196,6 +197,14 @@ def test_surgery_is_done_by_keyboard_and_told(shown, expected):
     assert "removed (void)" in notebook.readout()[-1]
     assert "removed (void)" in notebook.page.locator('.labkit-view img[alt^="Label after surgery"]').get_attribute("alt")
     assert explorer.state.surgery != "removed (void)"
+
+
+def test_the_notebook_without_an_explorer_runs_too(browser, address, usual_errors):
+    notebook = lab.Notebook(browser, address, "02_student_distillation")
+    assert notebook.run_all() == []
+    assert notebook.view.count() == 0
+    assert set(notebook.errors) - usual_errors == set()
+    notebook.close()
 
 
 def test_without_a_teacher_the_explorer_says_so_and_trains_one(browser, address):
