@@ -228,6 +228,7 @@ def test_executed_notebooks_are_small_and_their_export_shows_the_explorers_witho
         assert path.stat().st_size < 5e6
         page = HTMLExporter().from_filename(str(path))[0]
         (view,) = re.findall(rf'<div class="labkit-view" data-explorer="{name}".*?</ul>', page, re.DOTALL)
-        stills = re.findall(r'<img src="data:image/png;base64,[^"]+" alt="([^"]*\d[^"]*)"', view)
+        stills = re.findall(r"<img [^>]*>", view)
         assert len(stills) >= 4
+        assert all('src="data:image/png;base64,' in still and re.search(r'alt="[^"]*\d', still) for still in stills)
         assert "widget-view" not in path.read_text()
