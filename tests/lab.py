@@ -58,10 +58,13 @@ def jupyter_lab(folder: Path, private: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     environment = os.environ | {f"JUPYTER_{name}_DIR": str(private / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     environment |= {"IPYTHONDIR": str(private / "ipython"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root())}
+    silent = private / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    silent.parent.mkdir(parents=True)
+    silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    environment["JUPYTERLAB_SETTINGS_DIR"] = str(private / "settings")
     options = {
         "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.ip": "127.0.0.1", "ServerApp.open_browser": False,
         "ServerApp.root_dir": folder, "IdentityProvider.token": TOKEN, "LabApp.expose_app_in_browser": True,
-        "LabApp.news_url": "None",
     }  # fmt: skip
     command = [sys.executable, "-m", "jupyterlab", "--allow-root", *(f"--{name}={value}" for name, value in options.items())]
     log = private / "jupyterlab.log"

@@ -41,13 +41,14 @@ def main() -> None:
         with lab.jupyter_lab(Path(folder), Path(private)) as address, lab.browser_open() as browser:
             for name in SHOWN:
                 for suffix, (width, theme) in PAGES.items():
-                    print(take(lab.Notebook(browser, address, name, width=width, height=2600), theme, target / f"{name}{suffix}.png"))
+                    print(take(lab.Notebook(browser, address, name, width=width, height=3600), theme, target / f"{name}{suffix}.png"))
 
 
 def take(notebook: lab.Notebook, theme: str, path: Path) -> Path:
     """Run the notebook in a theme, write a picture of its explorer, and close it."""
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.command("notebook:hide-cell-code", {})
+    notebook.command("application:toggle-left-area", {})
     errors = notebook.run_all()
     if errors:
         raise RuntimeError(f"{path.name}: {errors}")
