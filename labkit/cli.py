@@ -135,4 +135,6 @@ def _in_words(error: BaseException) -> tuple[str, int]:
         return f"{error}\n{go_on}", 1
     if isinstance(error, KeyboardInterrupt):
         return f"{getattr(error, 'reason', 'interrupted (Ctrl-C)')}.\n{go_on}", getattr(error, "exit_code", 130)
+    if type(error).__name__ == "OutOfMemoryError":  # training tells its own; here a network is only shown frames
+        return f"out of memory on the device ({str(error).splitlines()[0]}). End what else uses it, or use --set device=cpu.", 1
     return f"{type(error).__name__}: {error}. This is a fault of labkit; --debug shows where.", 1

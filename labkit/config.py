@@ -5,10 +5,20 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from labkit.losses import DISTANCES
 
+LARGEST = 2**31 - 1  # of whole numbers
 Positive = Annotated[int, Field(ge=1)]
 OrRecipe = Annotated[int, Field(ge=-1)]  # -1 = the data set's recipe
 OrRecipeFloat = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
@@ -47,6 +57,18 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True)
 
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _whole_numbers(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """True is no 1, and no count needs more than 31 bits."""
+        whole = cls.model_fields[info.field_name].annotation is int
+        if whole and isinstance(value, bool):
+            raise ValueError("a whole number, not yes or no")
+        found = handler(value)
+        if whole and found > LARGEST:
+            raise ValueError(f"at most {LARGEST}")
+        return found
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
@@ -83,7 +105,7 @@ class Recipe(Settings):
     consistency_weight: float = Field(ge=0, description="weight of the dual-path consistency")
     distance: DistanceName = Field(description="distance of the student to its teacher")
     distillation_weight: float = Field(ge=0, description="its weight")
-    distillation_temperature: float = Field(gt=0, description="its temperature")
+    distillation_temperature: float = Field(ge=1e-3, le=1e3, description="its temperature")
 
 
 class TrainSettings(Settings):
@@ -136,7 +158,7 @@ class TeacherSettings(TrainSettings):
     label_init: Literal["normal", "zeros"] = Field("normal", description="label slice of the first convolution: N(0, .1^2) or 0")
     consistency_weight: OrRecipeFloat = Field(-1, description="weight of the dual-path consistency")
     consistency_distance: DistanceName = Field("cwd", description="distance between the two paths")
-    consistency_temperature: float = Field(4.0, gt=0, allow_inf_nan=False, description="divides the logits")
+    consistency_temperature: float = Field(4.0, ge=1e-3, le=1e3, allow_inf_nan=False, description="divides the logits")
     distance_stride: Positive = Field(4, description="logits finer than this stride are average-pooled to it, pixels")
     void_in_distance: bool = Field(True, description="whether void positions enter the distance")
 
@@ -215,7 +237,8 @@ def _fault(settings: type[Settings], fault: Any) -> str:
         return f"setting {name}: no such setting of {settings.__name__}; {nearest_name(name, settings.model_fields)}"
     field = settings.model_fields.get(name)
     choices = get_args(field.annotation) if field else ()
-    expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else fault["msg"].removeprefix("Value error, ")
+    said = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else said
     meaning = f" ({field.description})" if field and field.description else ""
     alone = " Give the number alone, its unit is fixed." if re.fullmatch(r"\s*[-+.\deE]+\s*[a-zA-Zµ%]+\s*", str(fault["input"])) else ""
     return f"setting {name}: got {fault['input']!r}; expected {expected}{meaning}.{alone}"

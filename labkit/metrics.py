@@ -31,16 +31,24 @@ def confusion_matrix(prediction: Tensor, target: Tensor, *, num_classes: int, ig
         (K, K) int64, rows = label, columns = prediction.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or a labelled pixel holds an id outside the classes.
     """
     if prediction.shape != target.shape:
         raise ValueError(
             f"confusion_matrix: prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ; "
             "predict at the label's own size."
         )
-    if (target == ignore_index).all():
+    labelled = target != ignore_index
+    prediction, target = prediction[labelled], target[labelled]
+    for name, ids in (("prediction", prediction), ("target", target)):
+        outside = ids[(ids < 0) | (ids >= num_classes)]
+        if len(outside):
+            raise ValueError(
+                f"confusion_matrix: {name} holds ids {outside.unique().tolist()[:8]} at labelled pixels; expected 0..{num_classes - 1}."
+            )
+    if len(target) == 0:
         return torch.zeros(num_classes, num_classes, dtype=torch.int64, device=target.device)
-    return multiclass_confusion_matrix(prediction, target, num_classes, ignore_index=ignore_index)
+    return multiclass_confusion_matrix(prediction, target, num_classes)
 
 
 def scores_from_confusion(confusion: Tensor) -> Scores:
