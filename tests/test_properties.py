@@ -45,7 +45,8 @@ def ids(shape, *, outside=False):
 
 
 def keeps(shape):
-    return st.none() | tensors(shape, st.booleans(), "bool")
+    whole = st.booleans().map(lambda kept: torch.full(shape, kept))
+    return st.none() | whole | tensors(shape, st.booleans(), "bool")
 
 
 def asked(compute):

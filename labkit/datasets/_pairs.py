@@ -116,7 +116,7 @@ def check_pairs(title: str, pairs: Iterable[tuple[Path, Path]], labels: LabelFor
     Raises:
         DataError: every fault, the first ten in full.
     """
-    known = _known(cache)
+    known = _known(cache, labels)
     sound: dict[str, list[int]] = {}
     faults = list(faults)
     for image, label in pairs:
@@ -139,12 +139,13 @@ def check_pairs(title: str, pairs: Iterable[tuple[Path, Path]], labels: LabelFor
                                    *faults[:FAULTS_SHOWN], *more]))  # fmt: skip
 
 
-def _known(cache: Path | None) -> dict[str, list[int]]:
+def _known(cache: Path | None, labels: LabelFormat) -> dict[str, list[int]]:
     """What an earlier look found sound, by the same rules."""
     if cache is None or not cache.is_file():
         return {}
     with contextlib.suppress(OSError):
         found = read_json(cache)
-        if found.get("labkit") == labkit.__version__ and isinstance(found.get("sound"), dict):
+        same_rules = (found.get("labkit"), found.get("format")) == (labkit.__version__, str(labels))
+        if same_rules and isinstance(found.get("sound"), dict):
             return found["sound"]
     return {}
