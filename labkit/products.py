@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
 
@@ -42,6 +43,16 @@ def record_product(path: Path, *, caption: str, runs: list[Run], parameters: dic
         "parameters": kept, "labkit": labkit.__version__, "torch": torch.__version__,
     }  # fmt: skip
     write_json(manifest, dict(sorted(entries.items())))
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
+    """Write arrays to one .npz, compressed, renamed into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}")
+    with beside.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    beside.replace(path)
+    return path
 
 
 def write_records(runs: list[Run], folder: Path) -> None:

@@ -21,6 +21,7 @@ FLOORS = [
     {"records"},
     {"engine", "tables", "products", "pairs"},
     {"experiments"},
+    {"contribution"},
     {"plots", "analysis"},
     {"widgets", "evaluation"},
     {"headless"},
@@ -31,6 +32,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 DOORS = {
     "segmentation_models_pytorch": {"models"},
     "pytorch_grad_cam": {"attribution"},
+    "captum": {"attribution"},
     "papermill": {"headless"},
     "nbclient": {"headless"},
     "ipywidgets": {"widgets"},

@@ -10,7 +10,7 @@ import torch
 from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
-from labkit.attribution.layercam import IMAGE_CHANNELS
+from labkit.attribution.passes import IMAGE_CHANNELS
 from labkit.models import SegmentationNetwork, find_stem, pad_sides
 
 
