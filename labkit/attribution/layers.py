@@ -79,21 +79,21 @@ def joint_layercam(
         absent = [name for name in layers if name not in seen]
         if absent:
             raise ValueError(f"joint_layercam: layer {', '.join(absent)} takes no part in a prediction; choose another.")
-        gradients = torch.autograd.grad(value.nansum(), [seen[name] for name in layers], allow_unused=True)
+        outputs = [seen[name] for name in layers]
+        gradients = torch.autograd.grad(value.nansum(), outputs, allow_unused=True, materialize_grads=True)
     empty = value.detach().isnan()
-    maps = {}
-    for name, gradient in zip(layers, gradients, strict=True):
-        gradient = torch.zeros_like(seen[name]) if gradient is None else gradient
-        coarse = without_padding(layercam(seen[name].detach(), gradient).relu(), images.shape[2:])
-        fine = F.interpolate(coarse[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-        maps[name] = fine.masked_fill(empty[:, None, None], torch.nan)
+    coarse = {
+        name: without_padding(layercam(seen[name].detach(), one).relu(), images.shape[2:]).masked_fill(empty[:, None, None], torch.nan)
+        for name, one in zip(layers, gradients, strict=True)
+    }
+    fine = {name: _upsampled(one, images) for name, one in coarse.items()}
     if combine == "max":
-        scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in maps.items()}
+        scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in fine.items()}
         combined = torch.stack(list(scaled.values())).amax(0)
     else:
-        scaled = {name: _unit(one) for name, one in maps.items()}
+        scaled = {name: _upsampled(_unit(one), images) for name, one in coarse.items()}
         combined = _unit(torch.stack(list(scaled.values())).mean(0))
-    return JointMaps(maps, scaled, combined, value.detach(), ~empty)
+    return JointMaps(fine, scaled, combined, value.detach(), ~empty)
 
 
 def layer_names(network: SegmentationNetwork, *, with_maps: bool = False) -> list[str]:
@@ -126,6 +126,11 @@ def piece_of(name: str) -> str:
     parts = name.split(".")
     number = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts))
     return ".".join(parts[: number + 1])
+
+
+def _upsampled(maps: Tensor, images: Tensor) -> Tensor:
+    """(N, h, w) -> (N, H, W)."""
+    return F.interpolate(maps[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 
 def _unit(maps: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
-from labkit.attribution.passes import IMAGE_CHANNELS
+from labkit.attribution.passes import IMAGE_CHANNELS, full_precision
 from labkit.models import SegmentationNetwork, find_stem, pad_sides
 
 
@@ -79,7 +79,8 @@ def library_layercam(
     for branch, layer in (("image", split.image), ("label", split.label)):
         cam = LayerCAM(full, [layer])
         try:  # its own `with` form swallows IndexError
-            maps[branch] = cam(inputs, targets=targets)[:, :height, :width]
+            with full_precision(images.device), torch.enable_grad():
+                maps[branch] = cam(inputs, targets=targets)[:, :height, :width]
         finally:
             cam.activations_and_grads.release()
     return maps

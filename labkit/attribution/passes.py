@@ -80,7 +80,8 @@ def checked_categories(category: int | Sequence[int], num_classes: int) -> list[
     categories = [category] if isinstance(category, int) else [int(one) for one in category]
     wrong = [one for one in categories if not 0 <= one < num_classes]
     if wrong or not categories:
-        raise ValueError(f"attribution: category {wrong or categories}; the network's classes are 0..{num_classes - 1}.")
+        said = ", ".join(map(str, wrong)) or "none"
+        raise ValueError(f"attribution: category {said}; the network's classes are 0..{num_classes - 1}.")
     return categories
 
 

@@ -67,8 +67,10 @@ def reliance_figure(table: pd.DataFrame) -> Figure:
             place.axvline(trained, color="0.6", ls=":", label=f"trained with {trained:g}")
             place.grid(alpha=0.3)
         if varied == "pixel_std":
-            column[1].set_xscale("symlog", linthresh=max(trained, 0.01))
-            column[1].set_xticks(sorted(rows.value), [f"{value:g}" for value in sorted(rows.value)])
+            values = sorted(rows.value)
+            column[1].set_xscale("symlog", linthresh=max(trained, 0.01), linscale=0.5)
+            column[1].set_xticks(values, [f"{value:g}" for value in values])
+            column[1].set_xlim(-0.3 * max(trained, 0.01), 1.5 * values[-1])
             column[1].minorticks_off()
         column[1].set_xlabel(AXES[varied])
         column[1].set_ylim(0, 100)
@@ -89,9 +91,9 @@ def opinions_figure(table: pd.DataFrame) -> Figure:
     figure, place = plt.subplots(figsize=(7.5, 0.42 * len(names) + 1.3), layout="constrained")
     rows = table.set_index("class").loc[names]
     heights = np.arange(len(names))
-    for name, (label, marker) in SHOWN.items():
+    for shift, (name, (label, marker)) in zip((0.15, 0, -0.15), SHOWN.items(), strict=True):
         spread = rows.layercam_std.fillna(0) if name == "layercam" else None
-        place.errorbar(rows[name], heights, xerr=spread, fmt=marker, ms=8, color=SHADES[name], mec="0.2", mew=0.6, label=label)
+        place.errorbar(rows[name], heights + shift, xerr=spread, fmt=marker, ms=8, color=SHADES[name], mec="0.2", mew=0.6, label=label)
     silent = rows.index[rows[list(SHOWN)].isna().all(axis=1)]
     for name in silent:
         place.text(2, names.index(name), "absent", va="center", fontsize=8, color="0.4")
