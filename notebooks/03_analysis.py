@@ -165,12 +165,9 @@ products.save_figure(
 
 # %%
 assisted = loaded[analysis.assisted_teacher(named)]
+recipe = {"runs": [assisted.run], "parameters": parameters}
 request = contribution.Request(
-    region=settings.region,
-    score=settings.score,
-    layer=settings.attribution_layer,
-    seed=settings.seed,
-    noisings=settings.noisings,
+    region=settings.region, score=settings.score, layer=settings.attribution_layer, seed=settings.seed, noisings=settings.noisings
 )
 found = contribution.frame_contribution(assisted, batch, category=class_id, request=request)
 shares, deviations = label_share(found.maps), nan_std(found.noised.share)
@@ -180,17 +177,11 @@ print("raw maps:", products.save_arrays(kept, contribution.raw_maps(found, frame
 
 # %%
 outlines = list(batch.target == class_id)
-maps = plots.contribution_figure(images, outlines, found.maps.image, found.maps.label, shares, deviations, category=settings.category)
 limit = plots.shared_limit(found.maps.image, found.maps.label)
-contribution_file = products.save_figure(
-    maps,
-    folder / f"contribution_{settings.category}.png",
-    caption=captions.maps_caption(assisted, request, category=settings.category, frames=frame_names, limit=limit),
-    alt=f"Maps of image and label evidence for {settings.category}; label share {100 * shares.nanmean():.0f} percent on average.",
-    runs=[assisted.run],
-    parameters=parameters,
-)
-contribution_file.name
+caption = captions.maps_caption(assisted, request, category=settings.category, frames=frame_names, limit=limit)
+alt = f"Maps of image and label evidence for {settings.category}; label share {100 * shares.nanmean():.0f} percent on average."
+maps = plots.contribution_figure(images, outlines, found.maps.image, found.maps.label, shares, deviations, category=settings.category)
+products.save_figure(maps, folder / f"contribution_{settings.category}.png", caption=caption, alt=alt, **recipe).name
 
 # %% [markdown]
 # ## What the usual drawing hides
@@ -199,33 +190,24 @@ contribution_file.name
 # with a maximum of 1 each carry no common unit. Ours (raw stem, one scale) and the library's, of the same network, frames and noising:
 
 # %%
-raw_request = contribution.Request(region=settings.region, score=settings.score, layer="raw", seed=settings.seed)
-raw = contribution.frame_contribution(assisted, batch, category=class_id, request=raw_request)
-beside = plots.library_figure(
-    images,
-    (raw.maps.image, raw.maps.label),
-    (raw.library["image"], raw.library["label"]),
-    category=settings.category,
-)
+as_it_is = contribution.Request(region=settings.region, layer="raw", seed=settings.seed)
+raw = contribution.frame_contribution(assisted, batch, category=class_id, request=as_it_is)
+ours, theirs = (raw.maps.image, raw.maps.label), (raw.library["image"], raw.library["label"])
+beside = plots.library_figure(images, ours, theirs, category=settings.category)
 
 # %% [markdown]
 # ## Deeper down there is one map
 #
 # Past the stem image and label have met. At deeper layers LayerCAM shows where the *joint* evidence lies; its authors combine layers
-# by an element-wise maximum.
+# by an element-wise maximum. The coarse layers' say is wide, and the maximum keeps it.
 
 # %%
 deeper = contribution.default_layers(assisted, settings.layers)
 joint = contribution.deep_contribution(assisted, batch, category=class_id, layers=deeper, request=request)
 deep = plots.layers_figure(images, outlines, joint.scaled, joint.combined)
-products.save_figure(
-    deep,
-    folder / f"layers_{settings.category}.png",
-    caption=captions.layers_caption(assisted, category=settings.category, frames=frame_names, layers=deeper),
-    alt=f"Maps of joint evidence for {settings.category} at {len(deeper)} layers, from fine to coarse to fine, and their maximum.",
-    runs=[assisted.run],
-    parameters=parameters,
-).name
+caption = captions.layers_caption(assisted, category=settings.category, frames=frame_names, layers=deeper)
+alt = f"Maps of joint evidence for {settings.category} at {len(deeper)} layers, from the stem to the decoder, and their maximum."
+products.save_figure(deep, folder / f"layers_{settings.category}.png", caption=caption, alt=alt, **recipe).name
 
 # %% [markdown]
 # ## Two second opinions
@@ -243,76 +225,50 @@ products.save_figure(
 # Side by side, per class and over the whole split, with Spearman's correlation over classes (few classes: read it with care):
 
 # %%
-split_request = contribution.Request(
-    region=settings.region,
-    score=settings.score,
-    layer=settings.attribution_layer,
-    seed=settings.seed,
-    noisings=settings.split_noisings,
+asked = contribution.Request(
+    region=settings.region, score=settings.score, layer=settings.attribution_layer, seed=settings.seed, noisings=settings.split_noisings
 )
-opinions = contribution.split_opinions(assisted, assisted.val_split, frames=settings.split_frames, request=split_request)
-tables.write_csv(opinions, folder / "contribution.csv")
-opinions_caption = captions.opinions_caption(assisted, split_request, opinions)
-products.record_product(folder / "contribution.csv", caption=opinions_caption, runs=[assisted.run], parameters=parameters)
+opinions = contribution.split_opinions(assisted, assisted.val_split, frames=settings.split_frames, request=asked)
+caption = captions.opinions_caption(assisted, asked, opinions)
+products.record_product(tables.write_csv(opinions, folder / "contribution.csv"), caption=caption, **recipe)
 opinions.round(2)
 
 # %%
 side_by_side = plots.opinions_figure(opinions)
-products.save_figure(
-    side_by_side,
-    folder / "opinions.png",
-    caption=opinions_caption,
-    alt="Dot plot of the label share of every class by LayerCAM, Shapley value and removal.",
-    runs=[assisted.run],
-    parameters=parameters,
-).name
+alt = "Dot plot of the label share of every class by LayerCAM, Shapley value and removal."
+products.save_figure(side_by_side, folder / "opinions.png", caption=caption, alt=alt, **recipe).name
 
 # %% [markdown]
 # **Integrated gradients** go the straight line from nothing to both inputs and share the score out among all input pixels; what they
-# share out should be the whole difference, and the completeness error says how nearly it is. They too take a blank image and a zero label
-# as nothing.
+# share out should be the whole difference, and the completeness error says how nearly it is.
 
 # %%
 stated = contribution.choose_frames(assisted.val_split, category=class_id, count=contribution.GRADIENT_FRAMES)
 gradients = contribution.gradient_contribution(
     assisted, assisted.val_split, stated, category=class_id, request=request, steps=settings.gradient_steps
 )
-tables.write_csv(gradients, folder / "integrated_gradients.csv")
-products.record_product(
-    folder / "integrated_gradients.csv",
-    caption=captions.gradients_caption(assisted, request, category=settings.category, steps=settings.gradient_steps),
-    runs=[assisted.run],
-    parameters=parameters,
-)
+caption = captions.gradients_caption(assisted, request, category=settings.category, steps=settings.gradient_steps)
+products.record_product(tables.write_csv(gradients, folder / "integrated_gradients.csv"), caption=caption, **recipe)
 gradients.round(2)
 
 # %% [markdown]
 # ## What if the label is noisier, or louder, than in training?
 #
 # One trained teacher, one kind of noise changed at a time. Reliance (true minus foreign label) is what a wrong label costs;
-# label gain (true minus zero) what a right one brings.
+# label gain (true minus zero) what a right one brings. A label too noisy to read still enters: its share by maps and by Shapley values
+# grows while it does nothing but harm, which removal (drops clipped at 0) calls a share of 0.
 
 # %%
-curve_request = contribution.Request(region=settings.region, score=settings.score, layer=settings.attribution_layer, seed=settings.seed)
+stds, scales, count = numbers(settings.pixel_stds), numbers(settings.label_scales), settings.curve_frames or len(assisted.val_split)
+single = contribution.Request(region=settings.region, score=settings.score, layer=settings.attribution_layer, seed=settings.seed)
 over_noise = contribution.reliance_over_noise(
-    assisted,
-    assisted.val_split,
-    pixel_stds=numbers(settings.pixel_stds),
-    label_scales=numbers(settings.label_scales),
-    frames=settings.curve_frames,
-    request=curve_request,
+    assisted, assisted.val_split, pixel_stds=stds, label_scales=scales, frames=count, request=single
 )
-tables.write_csv(over_noise, folder / "reliance.csv")
-curves_caption = captions.curves_caption(assisted, curve_request, frames=settings.curve_frames or len(assisted.val_split))
-products.record_product(folder / "reliance.csv", caption=curves_caption, runs=[assisted.run], parameters=parameters)
-products.save_figure(
-    plots.reliance_figure(over_noise),
-    folder / "reliance.png",
-    caption=curves_caption,
-    alt="Reliance, label gain and label share of one teacher over pixel noise and over label scale at evaluation.",
-    runs=[assisted.run],
-    parameters=parameters,
-).name
+caption = captions.curves_caption(assisted, single, frames=count)
+products.record_product(tables.write_csv(over_noise, folder / "reliance.csv"), caption=caption, **recipe)
+alt = "Reliance, label gain and label share of one teacher over pixel noise and over label scale at evaluation."
+lines = plots.reliance_figure(over_noise)
+products.save_figure(lines, folder / "reliance.png", caption=caption, alt=alt, **recipe).name
 
 # %% [markdown]
 # ## Are the maps about this network and this label?
@@ -322,19 +278,12 @@ products.save_figure(
 # so it resembles the input whatever lies above.
 
 # %%
-sanity = contribution.sanity_steps(assisted, batch, category=class_id, request=request, seed=settings.seed)
-by_kind = contribution.steps_by_kind(sanity)
-sanity_caption = captions.sanity_caption(assisted, category=settings.category, frames=frame_names)
-tables.write_csv(contribution.steps_table(sanity), folder / "sanity.csv")
-products.record_product(folder / "sanity.csv", caption=sanity_caption, runs=[assisted.run], parameters=parameters)
-products.save_figure(
-    plots.sanity_figure(outlines[0], by_kind),
-    folder / "sanity.png",
-    caption=sanity_caption,
-    alt="Image and label maps as weights are redrawn and as the label is permuted, and the rank correlation at each step.",
-    runs=[assisted.run],
-    parameters=parameters,
-).name
+steps = contribution.sanity_steps(assisted, batch, category=class_id, request=request, seed=settings.seed)
+caption = captions.sanity_caption(assisted, category=settings.category, frames=frame_names)
+products.record_product(tables.write_csv(contribution.steps_table(steps), folder / "sanity.csv"), caption=caption, **recipe)
+alt = "Image and label maps as weights are redrawn and as the label is permuted, and the rank correlation at each step."
+sanity = plots.sanity_figure(outlines[0], contribution.steps_by_kind(steps))
+products.save_figure(sanity, folder / "sanity.png", caption=caption, alt=alt, **recipe).name
 
 # %% [markdown]
 # ## What it means
@@ -343,9 +292,7 @@ products.save_figure(
 Markdown(contribution.verdict(opinions))
 
 # %% [markdown]
-# ## In short
-#
-# The record of every run, its manifest and log, lies beside the figures.
+# ## In short (the record of every run, its manifest and log, lies beside the figures)
 
 # %%
 products.write_records(finished, folder)

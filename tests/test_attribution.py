@@ -10,7 +10,7 @@ from pytorch_grad_cam import LayerCAM
 from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import nn
 
-from labkit.attribution import BranchMaps, branch_layercam, branch_means, label_share, layercam, library_layercam, split_stem, view_stem
+from labkit.attribution import branch_layercam, branch_means, label_share, layercam, library_layercam, split_stem, view_stem
 from labkit.attribution.passes import looking_into
 from labkit.models import find_stem
 
@@ -196,14 +196,6 @@ def test_the_library_hides_that_scale(networks, scene):
     assert (label_share(explain(network, scene)) < 0.1 * loud).all()
     drawn = library_layercam(network, images, label, category=CATEGORY, region=target == CATEGORY)
     assert drawn["label"].max(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-3)
-
-
-def test_layercam_and_label_share_of_hand_computed_numbers():
-    activation, gradient = torch.tensor([[2.0, -3.0, 5.0], [1.0, 2.0, -1.0]]).view(2, 1, 3, 1, 1)
-    assert layercam(activation, gradient).item() == 2 - 6
-    image, label = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]]), torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
-    share = label_share(BranchMaps(image, label, image, label, image + label, torch.zeros(2), torch.ones(2).bool()))
-    torch.testing.assert_close(share, torch.tensor([0.25, torch.nan]), equal_nan=True)
 
 
 @pytest.mark.parametrize("layer", ["raw", "folded"])

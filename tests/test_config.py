@@ -15,6 +15,7 @@ from labkit.config import (
     StudentSettings,
     TeacherSettings,
     TrainSettings,
+    numbers,
     resolve,
     settings_hash,
 )
@@ -161,3 +162,10 @@ def test_hash_ignores_order_and_what_it_is_told_to_leave_out():
 
 def test_names_left_out_of_the_hash_exist():
     assert TrainSettings.model_fields.keys() >= NOT_IN_THE_RECIPE
+
+
+@pytest.mark.parametrize("text", ["", "1, two", "-1", "inf", "0.1; 0.2"])
+def test_a_list_of_numbers_is_told_from_anything_else(text):
+    assert numbers("0, 0.5,3") == [0, 0.5, 3]
+    with pytest.raises(SettingsError, match=r"setting pixel_stds: got .*numbers of at least 0 separated by commas"):
+        AnalysisSettings(pixel_stds=text)

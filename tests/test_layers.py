@@ -8,9 +8,18 @@ import torch
 import torch.nn.functional as F
 from pytorch_grad_cam import LayerCAM
 
-from labkit.attribution import branch_layercam, cascading_randomisation, joint_layercam, layer_names, layercam, permute_label
+from labkit.attribution import (
+    BranchMaps,
+    branch_layercam,
+    cascading_randomisation,
+    joint_layercam,
+    label_share,
+    layer_names,
+    layercam,
+    permute_label,
+)
 from labkit.attribution.layers import piece_of
-from labkit.attribution.library import _FullSize
+from labkit.attribution.library import FullSize
 
 CATEGORY, SIZE = 1, 64
 
@@ -42,7 +51,7 @@ def test_the_mean_over_layers_equals_the_library(network, scene):
     images, label, target = scene
     names = ["encoder.layer1", "encoder.layer4", "decoder.blocks.2"]
     found = joint_layercam(network, images, label, layers=names, combine="mean", **asked(scene))
-    full = _FullSize(copy.deepcopy(network)).requires_grad_(True)
+    full = FullSize(copy.deepcopy(network)).requires_grad_(True)
     cam = LayerCAM(full, [full.network.network.get_submodule(name) for name in names])
     targets = [lambda logits, where=where: logits[CATEGORY][where].mean() for where in target == CATEGORY]
     oracle = cam(torch.cat([images, label], 1), targets=targets)
@@ -67,9 +76,12 @@ def test_at_the_stem_the_joint_map_is_the_sum_of_the_branches(network, scene):
     torch.testing.assert_close(joint.layers["encoder.conv1"], wanted, rtol=1e-3, atol=1e-6)
 
 
-def test_layercam_weighs_by_positive_gradients_only():
+def test_layercam_and_label_share_of_hand_computed_numbers():
     activation, gradient = torch.tensor([[2.0, -3.0, 5.0], [1.0, 2.0, -1.0]]).view(2, 1, 3, 1, 1)
     assert layercam(activation, gradient).item() == 2 - 6
+    image, label = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]]), torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
+    share = label_share(BranchMaps(image, label, image, label, image + label, torch.zeros(2), torch.ones(2).bool()))
+    torch.testing.assert_close(share, torch.tensor([0.25, torch.nan]), equal_nan=True)
 
 
 @pytest.mark.parametrize(

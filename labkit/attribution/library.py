@@ -31,7 +31,7 @@ class SplitStem(nn.Module):
         return joint if self.bias is None else joint + self.bias[:, None, None]
 
 
-class _MeanLogit:
+class MeanLogit:
     """grad-cam target: mean logit of a class over a region (H, W) bool."""
 
     def __init__(self, category: int, region: Tensor) -> None:
@@ -41,7 +41,7 @@ class _MeanLogit:
         return logits[self.category][self.region].mean()
 
 
-class _FullSize(nn.Module):
+class FullSize(nn.Module):
     """A network whose forward gives full-size logits."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
@@ -65,7 +65,7 @@ def library_layercam(
     Returns:
         {"image": (N, H, W), "label": (N, H, W)}, float32, each frame's maximum at most 1.
     """
-    full = _FullSize(copy.deepcopy(network)).float().eval()
+    full = FullSize(copy.deepcopy(network)).float().eval()
     name, stem = find_stem(full.network.encoder)
     split = SplitStem(stem)
     full.network.encoder.set_submodule(name, split)
@@ -74,7 +74,7 @@ def library_layercam(
     height, width = images.shape[2:]
     inside = torch.zeros(inputs[:, 0].shape, dtype=torch.bool, device=region.device)
     inside[:, :height, :width] = region
-    targets = [_MeanLogit(category, one) for one in inside]
+    targets = [MeanLogit(category, one) for one in inside]
     maps = {}
     for branch, layer in (("image", split.image), ("label", split.label)):
         cam = LayerCAM(full, [layer])
