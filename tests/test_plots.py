@@ -97,7 +97,7 @@ def test_reliance_is_drawn_over_both_kinds_of_noise_with_training_s_value():
     figure = plots.reliance_figure(pd.DataFrame(rows).assign(**columns))
     figure.canvas.draw()
     assert [axes.get_xlabel().split(",")[0] for axes in figure.axes[2:]] == ["pixel noise std", "label scale"]
-    assert all("trained with 1" in [line.get_label() for line in axes.lines] for axes in figure.axes)
+    assert all("as in training" in [line.get_label() for line in axes.lines] for axes in figure.axes)
 
 
 def test_layers_and_sanity_use_one_scale_each():

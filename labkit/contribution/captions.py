@@ -8,6 +8,8 @@ from labkit.contribution.frames import LEAST_SHARE, Request
 from labkit.contribution.opinions import OPINIONS
 from labkit.experiments import Experiment
 
+BARELY = 1  # percent of IoU: below it a drop is noise
+
 
 def teacher_in_words(experiment: Experiment) -> str:
     """The run, its network and how its label is noised."""
@@ -106,6 +108,9 @@ def verdict(table: pd.DataFrame) -> str:
         ranges = {name: (judged[name].min(), judged[name].max()) for name in OPINIONS}
         told = ", ".join(f"{name} {low:.0f}-{high:.0f} %" for name, (low, high) in ranges.items())
         lines.append(f"* From class to class they range over: {told}.")
+    barely = classes["class"][(classes.iou_true_label < BARELY) & classes.removal.notna()]
+    if len(barely):
+        lines.append(f"* Removal's share says little for {', '.join(barely)}: not even with its label does an IoU of {BARELY} % come out.")
     silent = list(classes["class"][classes.absent])
     if silent:
         lines.append(f"* No map for {', '.join(silent)}: not one frame holds the region.")

@@ -64,7 +64,7 @@ def reliance_figure(table: pd.DataFrame) -> Figure:
         for name, (label, marker) in SHOWN.items():
             column[1].plot(rows.value, rows[name], marker=marker, color=SHADES[name], label=label)
         for place in column:
-            place.axvline(trained, color="0.6", ls=":", label=f"trained with {trained:g}")
+            place.axvline(trained, color="0.6", ls=":", label="as in training")
             place.grid(alpha=0.3)
         if varied == "pixel_std":
             values = sorted(rows.value)
