@@ -16,7 +16,7 @@ from labkit.datasets import Sample, frames_batch, open_split
 from labkit.lnm import LabelNoising
 from labkit.metrics import scores_from_confusion
 from labkit.products import save_arrays
-from labkit.steps import predict_with_foreign_label, predict_with_label, predict_with_zero_label
+from labkit.steps import noised_by_frame, predict_with_foreign_label, predict_with_label, predict_with_zero_label
 from tests.test_engine import teacher
 
 
@@ -67,6 +67,15 @@ def test_contribution_is_centred_over_training_images_and_flags_absent_classes(f
         assert found.noised.share.shape == (2, 2)
         assert found.library["image"].shape == (2, 32, 64)
         assert (torch.from_numpy(found.library["label"]).isnan().flatten(1).all(1) == ~held).all()
+
+
+def test_noisings_follow_from_the_seed_and_differ(fitted):
+    batch = frames_batch(fitted.val_split, fitted.info, [0, 2])
+    found = contribution.noised_labels(fitted, batch, Request(seed=5, noisings=2))
+    for seed, shown in zip((5, 6), found, strict=True):
+        assert torch.equal(shown, noised_by_frame(fitted.noising, batch.target, batch.index, seed=seed))
+    assert not torch.equal(*found)
+    assert len(contribution.noised_labels(fitted, batch, Request(noisings=2), count=1)) == 1
 
 
 @pytest.mark.parametrize("layer", ["folded", "raw"])
