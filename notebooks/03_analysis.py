@@ -161,7 +161,8 @@ products.save_figure(
 #
 # drawn (at `attribution_layer = "folded"`) with both branches carried through the first BatchNorm and centred on their own mean over the
 # first 64 training images, in **one** unit: logits. The **label share** is $|M_\ell| / (|M_\ell| + |M_x|)$. The maps are means over
-# several noisings of the same label, for one draw of class codes is not the teacher's habit.
+# several noisings of the same label, for one draw of class codes is not the teacher's habit. Evidence for a class may enter anywhere, so the
+# share is told inside and outside the region whose score is explained, too.
 
 # %%
 assisted = loaded[analysis.assisted_teacher(named)]
@@ -171,14 +172,14 @@ request = contribution.Request(
 )
 found = contribution.frame_contribution(assisted, batch, category=class_id, request=request)
 shares, deviations = label_share(found.maps), nan_std(found.noised.share)
-print("label share per frame, percent:", [round(100 * value, 1) for value in shares.tolist()])
-kept = contribution.maps_path(assisted, settings.category)
-print("raw maps:", products.save_arrays(kept, contribution.raw_maps(found, frame_names)).name, "in the run's folder")
+kept = products.save_arrays(contribution.maps_path(assisted, settings.category), contribution.raw_maps(found, frame_names))
+print("raw maps:", kept.name, "in the run's folder; label share by place, percent:")
+contribution.share_by_place(found).round(1)
 
 # %%
 outlines = list(batch.target == class_id)
 limit = plots.shared_limit(found.maps.image, found.maps.label)
-caption = captions.maps_caption(assisted, request, category=settings.category, frames=frame_names, limit=limit)
+caption = captions.maps_caption(assisted, request, found, category=settings.category, frames=frame_names, limit=limit)
 alt = f"Maps of image and label evidence for {settings.category}; label share {100 * shares.nanmean():.0f} percent on average."
 maps = plots.contribution_figure(images, outlines, found.maps.image, found.maps.label, shares, deviations, category=settings.category)
 products.save_figure(maps, folder / f"contribution_{settings.category}.png", caption=caption, alt=alt, **recipe).name

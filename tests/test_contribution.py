@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from labkit import contribution, experiments
-from labkit.attribution import branch_layercam, branch_means, branch_shapley, label_share, share_of
+from labkit.attribution import BranchMaps, NoisedMaps, branch_layercam, branch_means, branch_shapley, label_share, share_of
 from labkit.contribution import EVERY, OPINIONS, Request
 from labkit.contribution.opinions import spread_batches
 from labkit.datasets import Sample, frames_batch, open_split
@@ -218,8 +218,21 @@ def test_raw_maps_are_kept_as_they_are(fitted, tmp_path):
     assert contribution.maps_path(fitted, "car").parent.parent == fitted.run.folder
 
 
+def test_shares_inside_and_outside_the_region_of_hand_made_maps():
+    image, label = torch.tensor([[[3.0, 1.0]], [[0.0, 2.0]]]), torch.tensor([[[1.0, 1.0]], [[0.0, 2.0]]])
+    region = torch.tensor([[[False, True, False, False]], [[True, False, False, False]]])  # at twice the maps' size
+    maps = BranchMaps(image, label, image, label, image + label, torch.zeros(2), torch.ones(2).bool())
+    found = contribution.share_by_place(contribution.Contribution(NoisedMaps(maps, image, label, image), {}, region))
+    assert found.whole.tolist() == pytest.approx([100 / 3, 50])
+    assert found.inside.tolist() == pytest.approx([25, np.nan], nan_ok=True)
+    assert found.outside.tolist() == pytest.approx([50, 50])
+    assert found.evidence_outside.tolist() == pytest.approx([100 / 3, 100])
+
+
 def test_captions_name_run_noise_frames_and_limit(fitted):
-    said = contribution.captions.maps_caption(fitted, Request(noisings=3, seed=2), category="car", frames=["val_00007"], limit=0.1234)
+    request = Request(noisings=3, seed=2)
+    found = contribution.frame_contribution(fitted, frames_batch(fitted.val_split, fitted.info, [1]), category=0, request=request)
+    said = contribution.captions.maps_caption(fitted, request, found, category="car", frames=["val_00007"], limit=0.1234)
     for fact in (fitted.run.run_id, "label scale 3", "pixel std 0.03", "val_00007", "0.123 logits", "seeds 2-4", "at least 3%"):
         assert fact in said
     table = contribution.split_opinions(fitted, fitted.val_split, frames=2, request=Request())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from labkit.contribution.frames import LEAST_SHARE, Request
+from labkit.contribution.frames import LEAST_SHARE, Contribution, Request, share_by_place
 from labkit.contribution.opinions import OPINIONS
 from labkit.experiments import Experiment
 
@@ -31,12 +31,17 @@ def frames_in_words(frames: Sequence[str], category: str) -> str:
     return f"Frames {', '.join(frames)}: those in which {category} fills at least {LEAST_SHARE:.0%}, spread evenly over the split."
 
 
-def maps_caption(experiment: Experiment, request: Request, *, category: str, frames: Sequence[str], limit: float) -> str:
+def maps_caption(
+    experiment: Experiment, request: Request, found: Contribution, *, category: str, frames: Sequence[str], limit: float
+) -> str:
     """Of the branch maps."""
+    place = share_by_place(found)
     return (
         f"Evidence for {category} through image and label (LayerCAM per branch: {request.words()}; {noisings_in_words(request)}). "
         f"Both in one scale, 0 to {limit:.3g} logits (99.5th percentile of all maps); the share is grey where both together stay "
-        f"below 5 % of that. ± is the deviation over noisings. {frames_in_words(frames, category)} {teacher_in_words(experiment)}"
+        f"below 5 % of that. ± is the deviation over noisings. Label share inside the region "
+        f"{_range(place.inside)}, outside {_range(place.outside)}; {_range(place.evidence_outside)} of the evidence lies outside. "
+        f"{frames_in_words(frames, category)} {teacher_in_words(experiment)}"
     )
 
 
@@ -119,3 +124,7 @@ def verdict(table: pd.DataFrame) -> str:
         "equal, and where their ranks differ neither alone is a proof."
     )
     return "\n".join(lines)
+
+
+def _range(percents: pd.Series) -> str:
+    return "(no map)" if percents.isna().all() else f"{percents.min():.0f}-{percents.max():.0f} %"

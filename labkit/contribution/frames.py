@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.attribution import (
@@ -114,6 +115,20 @@ def default_layers(experiment: Experiment, given: str = "") -> list[str]:
     names = layer_names(experiment.network, with_maps=True)
     inner = [name for name in names if not name.startswith("segmentation_head") and name.split(".")[-1].isdigit()]
     return list(dict.fromkeys([names[0], *(inner[round(i * (len(inner) - 1) / 2)] for i in range(3))]))
+
+
+def share_by_place(found: Contribution) -> pd.DataFrame:
+    """Label share of each frame, over the whole of it, inside the region whose score is explained, and outside; percent.
+
+    Returns:
+        Columns whole, inside, outside, and evidence_outside: how much of all evidence lies outside. Blank where there is no map.
+    """
+    image, label = found.maps.image, found.maps.label
+    inside = F.adaptive_max_pool2d(found.region[:, None].float(), image.shape[1:])[:, 0]  # a position that touches the region
+    sums = {name: [(part * where).sum((1, 2)) for part in (label, image)]
+            for name, where in (("whole", torch.ones_like(inside)), ("inside", inside), ("outside", 1 - inside))}  # fmt: skip
+    shares = {name: 100 * share_of(*parts) for name, parts in sums.items()}
+    return pd.DataFrame({**shares, "evidence_outside": 100 * sum(sums["outside"]) / sum(sums["whole"])})
 
 
 def deep_contribution(experiment: Experiment, batch: Batch, *, category: int, layers: Sequence[str], request: Request) -> JointMaps:
