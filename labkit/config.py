@@ -35,6 +35,22 @@ def _known_distance_or_recipe(name: str) -> str:
     return name if name == "recipe" else _known_distance(name)
 
 
+def numbers(text: str) -> list[float]:
+    """The numbers of a setting that holds several, separated by commas."""
+    return [float(part) for part in text.split(",") if part.strip()]
+
+
+def _numbers_from_0(text: str) -> str:
+    try:
+        found = numbers(text)
+    except ValueError:
+        found = []
+    if not found or not all(0 <= value < float("inf") for value in found):
+        raise ValueError("numbers of at least 0 separated by commas, such as 0, 0.5, 1")
+    return text
+
+
+Numbers = Annotated[str, AfterValidator(_numbers_from_0)]
 DistanceName = Annotated[str, AfterValidator(_known_distance)]
 DistanceOrRecipe = Annotated[str, AfterValidator(_known_distance_or_recipe)]
 Optimiser = Literal["recipe", "sgd", "adamw"]
@@ -202,6 +218,16 @@ class AnalysisSettings(Settings):
     category: str = Field("car", description="class whose contribution is drawn")
     frames: int = Field(4, ge=1, le=12, description="frames drawn, chosen by the rule the notebook states")
     attribution_layer: Literal["folded", "raw"] = Field("folded", description="stem through its BatchNorm and centred, or as it is")
+    region: Literal["predicted", "true", "both"] = Field("predicted", description="pixels over which the class score is averaged")
+    score: Literal["logit", "margin"] = Field("logit", description="of the class, or its margin over the best other class")
+    layers: str = Field("", description='deeper layers of the joint map, separated by commas; "": four, spread from stem to decoder')
+    noisings: int = Field(4, ge=1, le=64, description="noisings of the label over which the drawn maps are averaged")
+    split_frames: int = Field(0, ge=0, description="validation frames behind the table of opinions, spread evenly; 0: all")
+    split_noisings: int = Field(1, ge=1, le=16, description="noisings behind that table")
+    curve_frames: int = Field(20, ge=0, description="validation frames behind the curves over noise, spread evenly; 0: all")
+    pixel_stds: Numbers = Field("0, 0.1, 0.3, 1, 3", description="pixel noise shown, units of the class weights")
+    label_scales: Numbers = Field("0, 1, 2, 4.5, 6", description="label scale shown, units of the normalised image's std")
+    gradient_steps: int = Field(32, ge=1, description="points of the integrated gradients")
     seed: int = Field(0, ge=0, description="of the noising shown")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
     threads: int = Field(0, ge=0, description="CPU threads; 0: as torch chooses")

@@ -71,3 +71,25 @@ def scores_from_confusion(confusion: Tensor) -> Scores:
         pixel_accuracy=(100 * hit.sum() / counts.sum()).item(),
         confusion=confusion.cpu(),
     )
+
+
+def spearman(one: Tensor, other: Tensor) -> float:
+    """Spearman's rank correlation of two vectors of equal length; NaN where either does not vary or holds NaN.
+
+    Ties share their mean rank.
+    """
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"spearman: got shapes {tuple(one.shape)} and {tuple(other.shape)}; expected two vectors of one length.")
+    if one.isnan().any() or other.isnan().any():
+        return float("nan")
+    ranks = [_mean_ranks(values) for values in (one, other)]
+    first, second = (rank - rank.mean() for rank in ranks)
+    length = first.norm() * second.norm()
+    return (first @ second / length).item() if length > 0 else float("nan")
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    """Ranks from 1 in float64, ties at their mean."""
+    _, place, count = values.unique(return_inverse=True, return_counts=True)
+    last = count.cumsum(0).double()
+    return (last - (count - 1) / 2)[place]

@@ -14,6 +14,7 @@ from labkit.config import (
     StudentSettings,
     TeacherSettings,
     TrainSettings,
+    numbers,
 )
 
 SETTINGS = [kind for base in (Settings, TrainSettings) for kind in base.__subclasses__() if kind is not Recipe]
@@ -143,3 +144,10 @@ def test_settings_are_frozen():
     with pytest.raises(ValidationError, match="frozen"):
         settings.seed = 4
     assert settings.seed == 0
+
+
+@pytest.mark.parametrize("text", ["", "1, two", "-1", "inf", "0.1; 0.2"])
+def test_a_list_of_numbers_is_told_from_anything_else(text):
+    assert numbers("0, 0.5,3") == [0, 0.5, 3]
+    with pytest.raises(SettingsError, match=r"setting pixel_stds: got .*numbers of at least 0 separated by commas"):
+        AnalysisSettings(pixel_stds=text)
