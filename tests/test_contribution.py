@@ -187,7 +187,7 @@ def test_sanity_starts_from_the_untouched_maps(fitted):
     kinds = contribution.steps_by_kind(steps)
     assert list(kinds) == ["weights", "label"]
     assert all(rows[0][3:] == pytest.approx((1, 1)) for rows in kinds.values())
-    assert kinds["weights"][-1][0] == "conv_stem"
+    assert kinds["weights"][-1][0] == "encoder.conv_stem"
     assert [row[0] for row in kinds["label"]] == [
         "as it is",
         "10% permuted",

@@ -37,7 +37,8 @@ def maps_caption(
     """Of the branch maps."""
     place = share_by_place(found)
     return (
-        f"Evidence for {category} through image and label (LayerCAM per branch: {request.words()}; {noisings_in_words(request)}). "
+        f"Evidence for {category} through image and label (LayerCAM per branch, stem {request.layer}: {request.words()}; "
+        f"{noisings_in_words(request)}). "
         f"Both in one scale, 0 to {limit:.3g} logits (99.5th percentile of all maps); the share is grey where both together stay "
         f"below 5 % of that. ± is the deviation over noisings. Label share inside the region "
         f"{_range(place.inside)}, outside {_range(place.outside)}; {_range(place.evidence_outside)} of the evidence lies outside. "
@@ -49,7 +50,8 @@ def opinions_caption(experiment: Experiment, request: Request, table: pd.DataFra
     """Of the three opinions."""
     whole = table.iloc[-1]
     return (
-        f"Label share per class by LayerCAM at the stem, by Shapley values and by removal, over {whole.frames} frames of val; "
+        f"Label share per class by LayerCAM at the stem ({request.layer}), by Shapley values and by removal, "
+        f"over {whole.frames} frames of val; "
         f"{request.words()}; {noisings_in_words(request)}; baselines: zero label, blank (mean) image. Spearman's correlation over "
         f"{whole.rank_n:.0f} classes: LayerCAM-Shapley {whole.rank_layercam_shapley:.2f}, LayerCAM-removal "
         f"{whole.rank_layercam_removal:.2f}, Shapley-removal {whole.rank_shapley_removal:.2f}. {teacher_in_words(experiment)}"

@@ -53,7 +53,7 @@ class Request:
         """For captions."""
         pixels = {"predicted": "predicted as it", "true": "labelled as it", "both": "both predicted and labelled as it"}[self.region]
         value = {"logit": "mean logit", "margin": "mean margin over the best other class"}[self.score]
-        return f"{value} of the class over the pixels {pixels}; stem {self.layer}"
+        return f"{value} of the class over the pixels {pixels}"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def steps_by_kind(steps: list[SanityStep]) -> dict[str, list[tuple]]:
     """For the figure: per kind the name, both maps of the first frame and both correlations of every step."""
     kinds: dict[str, list[tuple]] = {}
     for step in steps:
-        short = step.name.removeprefix("encoder.").removeprefix("model.")
+        short = step.name.replace("encoder.model.", "encoder.")
         kinds.setdefault(step.kind, []).append((short, step.image_map[0], step.label_map[0], step.image, step.label))
     return kinds
 
