@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 import labkit
 from labkit.files import file_hash, read_json, write_bytes, write_json
 from labkit.records import Run
 
 MANIFEST = "MANIFEST.json"
+DPI = 85  # of PNG; a figure of 14 inches is then as wide as a page shows it, and stays below 700 kB
 
 
 def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: list[Run], parameters: dict[str, Any]) -> Path:
@@ -24,10 +26,12 @@ def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: lis
         runs: the complete runs it was made from.
         parameters: of the notebook that made it.
     """
+    for image in figure.findobj(AxesImage):
+        image.set_interpolation("none")  # a PDF then holds the map itself, not a resampled one of ten times its size
     for suffix, metadata in ((".png", {"Description": alt}), (".pdf", {"Title": alt[:80], "CreationDate": None})):
         target = path.with_suffix(suffix)
         drawn = io.BytesIO()
-        figure.savefig(drawn, format=suffix[1:], dpi=100, metadata=metadata)
+        figure.savefig(drawn, format=suffix[1:], dpi=DPI, metadata=metadata)
         write_bytes(target, drawn.getvalue())
         record_product(target, caption=caption, alt=alt, runs=runs, parameters=parameters)
     return path
