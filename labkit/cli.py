@@ -1,6 +1,7 @@
 """The command line: run the notebooks headless, score a run, predict an image."""
 
 import contextlib
+import logging
 import os
 import shlex
 import sys
@@ -105,6 +106,8 @@ def _seeds(text: str) -> list[int]:
 @contextlib.contextmanager
 def _told_in_words(debug: bool) -> Iterator[None]:
     """Every error becomes one message and an exit code; a traceback only with --debug."""
+    if not debug:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it prints tracebacks of what waited for a kernel that is gone
     try:
         yield
     except (typer.Exit, SystemExit):
