@@ -10,7 +10,8 @@ demo: $(READY)  ## the whole thread on the embedded street scenes; figures in ru
 	@cat runs/demo/figures/table.md
 
 study: $(READY)  ## longer, three seeds: the committed figures/streets/
-	$(BIN)/labkit run all --seeds 0,1,2 --set student.train_steps=1200 --set runs=runs/study --set figures=figures/streets
+	$(BIN)/labkit run all --seeds 0,1,2 --set student.train_steps=1200 --set runs=runs/study --set figures=figures/streets \
+	  --set split_noisings=3 --set curve_frames=100
 
 test: $(READY)
 	$(BIN)/python -m pytest

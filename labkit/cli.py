@@ -1,6 +1,7 @@
 """The command line: run the notebooks headless, score a run, predict an image."""
 
 import contextlib
+import logging
 import os
 import shlex
 import sys
@@ -105,6 +106,8 @@ def _seeds(text: str) -> list[int]:
 @contextlib.contextmanager
 def _told_in_words(debug: bool) -> Iterator[None]:
     """Every error becomes one message and an exit code; a traceback only with --debug."""
+    if not debug:
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it prints tracebacks of what waited for a kernel that is gone
     try:
         yield
     except (typer.Exit, SystemExit):
@@ -135,4 +138,6 @@ def _in_words(error: BaseException) -> tuple[str, int]:
         return f"{error}\n{go_on}", 1
     if isinstance(error, KeyboardInterrupt):
         return f"{getattr(error, 'reason', 'interrupted (Ctrl-C)')}.\n{go_on}", getattr(error, "exit_code", 130)
+    if type(error).__name__ == "OutOfMemoryError":  # training tells its own; here a network is only shown frames
+        return f"out of memory on the device ({str(error).splitlines()[0]}). End what else uses it, or use --set device=cpu.", 1
     return f"{type(error).__name__}: {error}. This is a fault of labkit; --debug shows where.", 1

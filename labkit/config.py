@@ -5,10 +5,20 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from labkit.losses import DISTANCES
 
+LARGEST = 2**31 - 1  # of whole numbers
 Positive = Annotated[int, Field(ge=1)]
 OrRecipe = Annotated[int, Field(ge=-1)]  # -1 = the data set's recipe
 OrRecipeFloat = Annotated[float, Field(ge=-1, allow_inf_nan=False)]
@@ -25,6 +35,22 @@ def _known_distance_or_recipe(name: str) -> str:
     return name if name == "recipe" else _known_distance(name)
 
 
+def numbers(text: str) -> list[float]:
+    """The numbers of a setting that holds several, separated by commas."""
+    return [float(part) for part in text.split(",") if part.strip()]
+
+
+def _numbers_from_0(text: str) -> str:
+    try:
+        found = numbers(text)
+    except ValueError:
+        found = []
+    if not found or not all(0 <= value < float("inf") for value in found):
+        raise ValueError("numbers of at least 0 separated by commas, such as 0, 0.5, 1")
+    return text
+
+
+Numbers = Annotated[str, AfterValidator(_numbers_from_0)]
 DistanceName = Annotated[str, AfterValidator(_known_distance)]
 DistanceOrRecipe = Annotated[str, AfterValidator(_known_distance_or_recipe)]
 Optimiser = Literal["recipe", "sgd", "adamw"]
@@ -46,6 +72,18 @@ class Settings(BaseModel):
     """Base of all settings: frozen, no unknown names, faults told as name, got, expected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True)
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _whole_numbers(cls, value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+        """True is no 1, and no count needs more than 31 bits."""
+        whole = cls.model_fields[info.field_name].annotation is int
+        if whole and isinstance(value, bool):
+            raise ValueError("a whole number, not yes or no")
+        found = handler(value)
+        if whole and found > LARGEST:
+            raise ValueError(f"at most {LARGEST}")
+        return found
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -83,7 +121,7 @@ class Recipe(Settings):
     consistency_weight: float = Field(ge=0, description="weight of the dual-path consistency")
     distance: DistanceName = Field(description="distance of the student to its teacher")
     distillation_weight: float = Field(ge=0, description="its weight")
-    distillation_temperature: float = Field(gt=0, description="its temperature")
+    distillation_temperature: float = Field(ge=1e-3, le=1e3, description="its temperature")
 
 
 class TrainSettings(Settings):
@@ -136,7 +174,7 @@ class TeacherSettings(TrainSettings):
     label_init: Literal["normal", "zeros"] = Field("normal", description="label slice of the first convolution: N(0, .1^2) or 0")
     consistency_weight: OrRecipeFloat = Field(-1, description="weight of the dual-path consistency")
     consistency_distance: DistanceName = Field("cwd", description="distance between the two paths")
-    consistency_temperature: float = Field(4.0, gt=0, allow_inf_nan=False, description="divides the logits")
+    consistency_temperature: float = Field(4.0, ge=1e-3, le=1e3, allow_inf_nan=False, description="divides the logits")
     distance_stride: Positive = Field(4, description="logits finer than this stride are average-pooled to it, pixels")
     void_in_distance: bool = Field(True, description="whether void positions enter the distance")
 
@@ -180,6 +218,16 @@ class AnalysisSettings(Settings):
     category: str = Field("car", description="class whose contribution is drawn")
     frames: int = Field(4, ge=1, le=12, description="frames drawn, chosen by the rule the notebook states")
     attribution_layer: Literal["folded", "raw"] = Field("folded", description="stem through its BatchNorm and centred, or as it is")
+    region: Literal["predicted", "true", "both"] = Field("predicted", description="pixels over which the class score is averaged")
+    score: Literal["logit", "margin"] = Field("logit", description="of the class, or its margin over the best other class")
+    layers: str = Field("", description='deeper layers of the joint map, separated by commas; "": four, spread from stem to decoder')
+    noisings: int = Field(4, ge=1, le=64, description="noisings of the label over which the drawn maps are averaged")
+    split_frames: int = Field(0, ge=0, description="validation frames behind the table of opinions, spread evenly; 0: all")
+    split_noisings: int = Field(1, ge=1, le=16, description="noisings behind that table")
+    curve_frames: int = Field(20, ge=0, description="validation frames behind the curves over noise, spread evenly; 0: all")
+    pixel_stds: Numbers = Field("0, 0.1, 0.3, 1, 3", description="pixel noise shown, units of the class weights")
+    label_scales: Numbers = Field("0, 1, 2, 4.5, 6", description="label scale shown, units of the normalised image's std")
+    gradient_steps: int = Field(32, ge=1, description="points of the integrated gradients")
     seed: int = Field(0, ge=0, description="of the noising shown")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
     threads: int = Field(0, ge=0, description="CPU threads; 0: as torch chooses")
@@ -215,7 +263,8 @@ def _fault(settings: type[Settings], fault: Any) -> str:
         return f"setting {name}: no such setting of {settings.__name__}; {nearest_name(name, settings.model_fields)}"
     field = settings.model_fields.get(name)
     choices = get_args(field.annotation) if field else ()
-    expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else fault["msg"].removeprefix("Value error, ")
+    said = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else said
     meaning = f" ({field.description})" if field and field.description else ""
     alone = " Give the number alone, its unit is fixed." if re.fullmatch(r"\s*[-+.\deE]+\s*[a-zA-Zµ%]+\s*", str(fault["input"])) else ""
     return f"setting {name}: got {fault['input']!r}; expected {expected}{meaning}.{alone}"

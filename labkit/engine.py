@@ -25,8 +25,8 @@ from labkit.streams import stream_generator, stream_seed
 Step = Callable[[Batch, torch.Generator], StepOutput]
 Predict = Callable[[Batch], Tensor]
 
-# What torch says where memory runs out: its own error on a device, a plain RuntimeError on the CPU.
-CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")
+# What is said where memory runs out and torch raises no OutOfMemoryError: by the driver, by cuBLAS, by the CPU's allocator.
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
 
 
 class TrainingError(RuntimeError):
@@ -78,13 +78,18 @@ def confusions(predict: Predict, batches: Iterable[Batch], *, num_classes: int, 
 
     Returns:
         One (K, K) confusion matrix per frame, in order, on the CPU; their sum is the set's.
+
+    Raises:
+        TrainingError: the answers are not finite.
     """
     found = []
     for batch in batches:
         batch = batch.to(device)
         with autocast(device, precision):
-            prediction = predict(batch).argmax(1)
-        pairs = zip(prediction.cpu(), batch.target.cpu(), strict=True)
+            logits = predict(batch)
+        if not torch.isfinite(logits).all():
+            raise TrainingError("evaluation: the network's answers are not finite. Lower learning_rate, or use precision=fp32.")
+        pairs = zip(logits.argmax(1).cpu(), batch.target.cpu(), strict=True)
         found += [confusion_matrix(p, t, num_classes=num_classes) for p, t in pairs]
     return found
 
@@ -203,13 +208,16 @@ def memory_told(settings: TrainSettings, device: torch.device, precision: str) -
     """
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one
-        if not (isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in CPU_OUT_OF_MEMORY)):
+    except (RuntimeError, MemoryError) as error:
+        known = isinstance(error, torch.OutOfMemoryError | MemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+        if not known or isinstance(error, TrainingError):
             raise
-        then = "crop_height and crop_width" if precision == "bf16" else "use precision=bf16, then lower crop_height and crop_width"
+        advice = [f"lower batch_size first (try {settings.batch_size // 2})"] if settings.batch_size > 1 else []
+        advice += ["use precision=bf16"] if precision != "bf16" else []
+        text = ", then ".join([*advice, "lower crop_height and crop_width"])
         raise TrainingError(
             f"out of memory on {device.type} at batch_size={settings.batch_size}, crop {settings.crop_height} x {settings.crop_width}, "
-            f"precision={precision}. Lower batch_size first (try {max(1, settings.batch_size // 2)}), then {then}."
+            f"precision={precision}. {text[0].upper()}{text[1:]}."
         ) from error
 
 

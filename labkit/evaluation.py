@@ -17,6 +17,7 @@ from labkit.files import write_json
 from labkit.lnm import IGNORE_INDEX
 from labkit.metrics import scores_from_confusion
 from labkit.plots import colourise
+from labkit.products import save_arrays
 from labkit.records import find_run, now, runs_folder
 
 
@@ -48,11 +49,8 @@ def evaluate_run(run: str, settings: EvaluateSettings) -> list[str]:
     name = settings.split if dataset == found.settings.dataset else f"{dataset}-{settings.split}"
     name += f"-{settings.size}" if settings.size else ""
     folder = found.folder / "evaluations"
-    folder.mkdir(exist_ok=True)
     frames = np.array([split.frame_name(i) for i in range(len(split))])
-    beside = folder / f".{name}.npz"
-    np.savez_compressed(beside, frames=frames, **{reading: torch.stack(counts).numpy() for reading, counts in by_frame.items()})
-    beside.replace(folder / f"{name}.npz")
+    save_arrays(folder / f"{name}.npz", {"frames": frames} | {reading: torch.stack(counts).numpy() for reading, counts in by_frame.items()})
     record = measured(experiment, scores, settings.split, split)
     facts = {"run_id": found.run_id, "checkpoint": found.checkpoint_hash(), "dataset": dataset, "evaluated": now()}
     write_json(folder / f"{name}.json", facts | record)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from labkit.checkpoints import drop_checkpoints
 from labkit.config import StudentSettings, TeacherSettings, TrainSettings
 from labkit.datasets import (
     Batch,
+    DataError,
     DatasetInfo,
     Split,
     TrainBatches,
@@ -28,7 +30,7 @@ from labkit.losses import DISTANCES
 from labkit.metrics import Scores, scores_from_confusion
 from labkit.models import SegmentationNetwork, build_network
 from labkit.planning import look_through, planned_run
-from labkit.records import Run, check_outputs, start_run
+from labkit.records import RecordError, Run, check_outputs, start_run
 from labkit.steps import (
     predict_from_image,
     predict_with_foreign_label,
@@ -221,7 +223,15 @@ def _fit(experiment: Experiment) -> dict[str, Any]:
 
 
 def measured(experiment: Experiment, scores: dict[str, Scores], split: str, frames: Split) -> dict[str, Any]:
-    """Scores as a record: the protocol, and per reading mIoU, IoU by class, absent classes and pixel accuracy."""
+    """Scores as a record: the protocol, and per reading mIoU, IoU by class, absent classes and pixel accuracy.
+
+    Raises:
+        DataError: not one pixel was labelled, so that there is no score.
+    """
+    if any(len(score.absent) == experiment.info.num_classes for score in scores.values()):
+        raise DataError(
+            f"{experiment.info.name} {split}: found no labelled pixel in {len(frames)} frames; expected some. Score another split."
+        )
     names = experiment.info.class_names
     settings = experiment.settings
     protocol = f"{len(frames)} frames of {split}, whole, {settings.height} x {settings.width}, single scale, void excluded"
@@ -270,7 +280,12 @@ def _noising(settings: TeacherSettings, info: DatasetInfo) -> LabelNoising:
 
 
 def _load_weights(experiment: Experiment) -> None:
-    experiment.network.load_state_dict(load_file(experiment.run.folder / "model.safetensors", device=str(experiment.device)))
+    path = experiment.run.folder / "model.safetensors"
+    try:
+        weights = load_file(path, device=str(experiment.device))  # the format holds no code
+    except SafetensorError as error:
+        raise RecordError(f"{path}: found no weights ({error}); expected a safetensors file. Delete the run and run it again.") from error
+    experiment.network.load_state_dict(weights)
     for parameter in experiment.network.parameters():
         parameter.requires_grad_(False)
 

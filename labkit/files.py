@@ -19,7 +19,7 @@ class FileError(OSError):
     """A file that cannot be written or read, or a folder in use. The message names it and says what to do."""
 
     def __str__(self) -> str:
-        return self.strerror
+        return str(self.args[-1])
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -69,6 +69,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FileError(error.errno, f"{path}: cannot be read ({error.strerror}); expected a JSON object. Run again.") from error
     except ValueError as error:
         raise FileError(errno.EINVAL, f"{path}: found no JSON ({error}); expected a JSON object. Delete it and run again.") from error
     if not isinstance(value, dict):

@@ -3,6 +3,7 @@
 Source: Label Assisted Distillation, ECCV 2024, arXiv 2407.13254.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -54,10 +55,14 @@ class LabelNoising:
             raise ValueError(
                 f"LabelNoising: num_classes={self.num_classes} and label_channels={self.label_channels}; both must be at least 1."
             )
-        if min(self.class_std, self.pixel_std, self.label_scale) < 0:
+        if not all(0 <= value < math.inf for value in (self.class_std, self.pixel_std, self.label_scale)):
             raise ValueError(
                 f"LabelNoising: class_std={self.class_std}, pixel_std={self.pixel_std}, label_scale={self.label_scale}; "
-                "none may be negative."
+                "expected finite numbers of at least 0."
+            )
+        if 0 <= self.ignore_index <= self.num_classes - 1:
+            raise ValueError(
+                f"LabelNoising: ignore_index={self.ignore_index} is a class, of 0..{self.num_classes - 1}; expected another id for void."
             )
         if self.void_policy not in ("own", "zero") or self.weights not in ("random", "fixed"):
             raise ValueError(f"LabelNoising: void_policy={self.void_policy!r} (own or zero), weights={self.weights!r} (random or fixed).")

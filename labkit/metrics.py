@@ -31,16 +31,24 @@ def confusion_matrix(prediction: Tensor, target: Tensor, *, num_classes: int, ig
         (K, K) int64, rows = label, columns = prediction.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: the shapes differ, or a labelled pixel holds an id outside the classes.
     """
     if prediction.shape != target.shape:
         raise ValueError(
             f"confusion_matrix: prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ; "
             "predict at the label's own size."
         )
-    if (target == ignore_index).all():
+    labelled = target != ignore_index
+    prediction, target = prediction[labelled], target[labelled]
+    for name, ids in (("prediction", prediction), ("target", target)):
+        outside = ids[(ids < 0) | (ids >= num_classes)]
+        if len(outside):
+            raise ValueError(
+                f"confusion_matrix: {name} holds ids {outside.unique().tolist()[:8]} at labelled pixels; expected 0..{num_classes - 1}."
+            )
+    if len(target) == 0:
         return torch.zeros(num_classes, num_classes, dtype=torch.int64, device=target.device)
-    return multiclass_confusion_matrix(prediction, target, num_classes, ignore_index=ignore_index)
+    return multiclass_confusion_matrix(prediction, target, num_classes)
 
 
 def scores_from_confusion(confusion: Tensor) -> Scores:
@@ -63,3 +71,25 @@ def scores_from_confusion(confusion: Tensor) -> Scores:
         pixel_accuracy=(100 * hit.sum() / counts.sum()).item(),
         confusion=confusion.cpu(),
     )
+
+
+def spearman(one: Tensor, other: Tensor) -> float:
+    """Spearman's rank correlation of two vectors of equal length; NaN where either does not vary or holds NaN.
+
+    Ties share their mean rank.
+    """
+    if one.shape != other.shape or one.ndim != 1:
+        raise ValueError(f"spearman: got shapes {tuple(one.shape)} and {tuple(other.shape)}; expected two vectors of one length.")
+    if one.isnan().any() or other.isnan().any():
+        return float("nan")
+    ranks = [_mean_ranks(values) for values in (one, other)]
+    first, second = (rank - rank.mean() for rank in ranks)
+    length = first.norm() * second.norm()
+    return (first @ second / length).item() if length > 0 else float("nan")
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    """Ranks from 1 in float64, ties at their mean."""
+    _, place, count = values.unique(return_inverse=True, return_counts=True)
+    last = count.cumsum(0).double()
+    return (last - (count - 1) / 2)[place]

@@ -1,8 +1,8 @@
 """What will be run, checked as far as it can be before anything is built: settings, parts, teacher, files."""
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from labkit.config import AnalysisSettings, NoisingSettings, Settings, SettingsError, StudentSettings, TeacherSettings, TrainSettings
@@ -29,11 +29,10 @@ def checked(kind: type[Settings], values: Mapping[str, Any], *, taught_by: str |
         faults.append(str(error))
         sound = {name: value for name, value in values.items() if name not in error.names}
         settings = kind(**sound)  # the rest is looked at too, so that one message holds every fault
-    with _noted(faults):
-        dataset_info(settings.dataset)
-        if isinstance(settings, TeacherSettings | StudentSettings):
-            _check_run(settings, faults, taught_by)
-        else:
+    if isinstance(settings, TeacherSettings | StudentSettings):
+        _check_run(settings, faults, taught_by)
+    else:
+        with _noted(faults):
             _check_view(settings)
     if hasattr(settings, "device"):
         with _noted(faults):
@@ -44,18 +43,21 @@ def checked(kind: type[Settings], values: Mapping[str, Any], *, taught_by: str |
 
 
 def _check_run(settings: TeacherSettings | StudentSettings, faults: list[str], taught_by: str | None) -> None:
-    recipe = dataset_recipe(settings.dataset, settings.recipe)
+    """Note every fault of a run's settings; an unknown data set or recipe hides none that can be seen without it."""
+    recipe = None
     with _noted(faults):
+        recipe = dataset_recipe(settings.dataset, settings.recipe)
         resolve(settings, recipe)
     given = {name: getattr(settings, name) for name in ("architecture", "encoder", "encoder_weights")}
-    parts = {name: getattr(recipe, name) if value == "recipe" else value for name, value in given.items()}
+    parts = {name: getattr(recipe, name, None) if value == "recipe" else value for name, value in given.items()}
     with _noted(faults):
         check_names(parts["architecture"], parts["encoder"])
-    if parts["encoder_weights"] not in ("none", "imagenet") and not Path(parts["encoder_weights"]).is_file():
+    if parts["encoder_weights"] not in (None, "none", "imagenet") and not os.path.isfile(parts["encoder_weights"]):
         faults.append(f"setting encoder_weights: got {parts['encoder_weights']!r}; expected none, imagenet or a file that exists.")
     with _noted(faults):
         teacher = find_teacher(settings) if isinstance(settings, StudentSettings) and settings.teacher else None
-        refuse_idle(settings, recipe, taught_by=teacher.method if teacher else taught_by)
+        if recipe:
+            refuse_idle(settings, recipe, taught_by=teacher.method if teacher else taught_by)
 
 
 def _check_view(settings: Settings) -> None:

@@ -1,16 +1,20 @@
 """Figures and tables as build products: every file with the recipe it was made by."""
 
+import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 import labkit
-from labkit.files import file_hash, read_json, write_json
+from labkit.files import file_hash, read_json, write_bytes, write_json
 from labkit.records import Run
 
 MANIFEST = "MANIFEST.json"
+DPI = 85  # of PNG; a figure of 14 inches is then as wide as a page shows it, and stays below 700 kB
 
 
 def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: list[Run], parameters: dict[str, Any]) -> Path:
@@ -22,12 +26,13 @@ def save_figure(figure: Figure, path: Path, *, caption: str, alt: str, runs: lis
         runs: the complete runs it was made from.
         parameters: of the notebook that made it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for image in figure.findobj(AxesImage):
+        image.set_interpolation("none")  # a PDF then holds the map itself, not a resampled one of ten times its size
     for suffix, metadata in ((".png", {"Description": alt}), (".pdf", {"Title": alt[:80], "CreationDate": None})):
         target = path.with_suffix(suffix)
-        beside = target.with_name(f".{target.name}")
-        figure.savefig(beside, format=suffix[1:], dpi=100, metadata=metadata)
-        beside.replace(target)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=suffix[1:], dpi=DPI, metadata=metadata)
+        write_bytes(target, drawn.getvalue())
         record_product(target, caption=caption, alt=alt, runs=runs, parameters=parameters)
     return path
 
@@ -42,6 +47,14 @@ def record_product(path: Path, *, caption: str, runs: list[Run], parameters: dic
         "parameters": kept, "labkit": labkit.__version__, "torch": torch.__version__,
     }  # fmt: skip
     write_json(manifest, dict(sorted(entries.items())))
+
+
+def save_arrays(path: Path, arrays: dict[str, Any]) -> Path:
+    """Write arrays to one .npz, compressed."""
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    write_bytes(path, packed.getvalue())
+    return path
 
 
 def write_records(runs: list[Run], folder: Path) -> None:

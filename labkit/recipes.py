@@ -82,7 +82,11 @@ def refuse_idle(settings: TrainSettings, recipe: Recipe, *, taught_by: str | Non
     if isinstance(settings, TeacherSettings):
         because = "a plain teacher reads no label; use method=lad"
     else:
-        because = "a student alone has no teacher; set teacher" if taught_by is None else "a plain teacher is shown no label"
+        because = (
+            "a student alone has no teacher; set teacher"
+            if taught_by is None
+            else "a plain teacher is shown no label; take an assisted one"
+        )
     faults = {}
     for name in sorted(idle_settings(settings, taught_by=taught_by)):
         value, default = getattr(settings, name), type(settings).model_fields[name].default

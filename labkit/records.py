@@ -5,6 +5,7 @@ model.safetensors, metrics.json, manifest.json, the executed notebook and what i
 """
 
 import json
+import os
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def find_run(run: str, runs: str = "") -> Run:
     Raises:
         RecordError: no such run, or it is not complete; the message lists complete ones.
     """
-    folder = next((path for path in (Path(run), runs_folder(runs) / run) if (path / "manifest.json").is_file()), None)
+    folder = next((path for path in (Path(run), runs_folder(runs) / run) if os.path.isfile(path / "manifest.json")), None)
     if folder is None:
         known = ", ".join(found.run_id for found in complete_runs(runs_folder(runs))) or "none"
         raise RecordError(f"run {run!r}: not found in {runs_folder(runs)}; complete runs there: {known}.")

@@ -95,9 +95,10 @@ def _only(values: pd.Series, row: tuple[str, str]) -> float:
     return found.iloc[0] if len(found) == 1 else float("nan")
 
 
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Percent with three decimals, blanks for what does not apply."""
+def write_csv(table: pd.DataFrame, path: Path) -> Path:
+    """Percent with three decimals, blanks for what does not apply; gives the path back."""
     write_text(path, table.to_csv(index=False, float_format="%.3f"))
+    return path
 
 
 def _rows(run: Run) -> list[dict]:

@@ -10,11 +10,13 @@ from pytorch_grad_cam import LayerCAM
 from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import nn
 
-from labkit.attribution import BranchMaps, branch_layercam, label_branch_mean, label_share, layercam, library_layercam, view_stem
-from labkit.attribution.layercam import split_stem
-from labkit.models import build_network, find_stem
+from labkit.attribution import branch_layercam, branch_means, label_share, layercam, library_layercam, split_stem, view_stem
+from labkit.attribution.passes import looking_into
+from labkit.models import find_stem
 
-every_encoder = pytest.mark.parametrize("encoder", ["resnet18", "tu-mobilenetv3_small_100", "efficientnet-b0", "tu-resnet26d"])
+BATCHNORM_STEMS = ["resnet18", "tu-mobilenetv3_small_100", "efficientnet-b0", "tu-resnet26d", "mobilenet_v2"]
+RAW_STEMS = ["mit_b0", "vgg11", "tu-convnext_atto"]  # a LayerNorm, an in-place ReLU on the stem's own output, a LayerNorm
+every_encoder = pytest.mark.parametrize("encoder", BATCHNORM_STEMS + RAW_STEMS)
 CATEGORY, SIZE = 1, 64
 
 
@@ -41,9 +43,25 @@ def networks(lively_network):
 def explain(network, scene, **options):
     images, label, target = scene
     options = {"category": CATEGORY, "region": "true", "target": target, "layer": "raw"} | options
-    if options["layer"] == "folded" and "label_mean" not in options:
-        options["label_mean"] = label_branch_mean(network, [label])
+    if options["layer"] == "folded" and "means" not in options:
+        options["means"] = branch_means(network, [(images, label)])
     return branch_layercam(network, images, label, **options)
+
+
+def look_at_the_stem(network, images, label):
+    with looking_into(network, images.device):
+        return view_stem(network, images, label)
+
+
+def gradient_of(view, target):
+    inside = (target == CATEGORY)[:, None]
+    score = (view.logits[:, CATEGORY, None] * inside).flatten(1).sum(1) / inside.flatten(1).sum(1)
+    return torch.autograd.grad(score.sum(), view.output)[0]
+
+
+def find_stem_size(network):
+    stem = find_stem(network.encoder)[1]
+    return [SIZE // stride for stride in stem.stride]
 
 
 def assert_close(found, expected, *, relative):
@@ -60,23 +78,22 @@ def test_the_two_branches_add_up_to_the_four_channel_convolution(networks, scene
 
 
 def test_a_stem_s_bias_belongs_to_neither_branch(tiny_network, scene):
-    images, label, target = scene
+    images, label, _ = scene
     network = tiny_network(1).eval()
     stem = network.encoder.stem
     bias = stem.bias[:, None, None].detach()
     assert_close(sum(split_stem(stem, images, label)) + bias, stem(torch.cat([images, label], 1)).detach(), relative=1e-6)
     assert split_stem(stem, 0 * images, 0 * label)[0].abs().max() == 0
-    view = view_stem(network, images, label, category=CATEGORY, region="true", target=target)
+    view = look_at_the_stem(network, images, label)
     assert_close(view.image + view.label, view.joint, relative=1e-6)
 
 
-@every_encoder
-@pytest.mark.parametrize("layer", ["raw", "folded"])
+@pytest.mark.parametrize(("encoder", "layer"), [(e, "raw") for e in BATCHNORM_STEMS + RAW_STEMS] + [(e, "folded") for e in BATCHNORM_STEMS])
 def test_signed_maps_add_up_to_the_joint_map(networks, scene, encoder, layer):
     maps = explain(networks(encoder), scene, layer=layer)
     assert_close(maps.image_signed + maps.label_signed, maps.joint_signed, relative=1e-5)
     assert all(torch.equal(part, signed.relu()) for part, signed in zip(maps[:2], maps[2:4], strict=True))
-    assert maps.image.shape == maps.label.shape == (2, SIZE // 2, SIZE // 2)
+    assert maps.image.shape == maps.label.shape == (2, *find_stem_size(networks(encoder)))
 
 
 @pytest.mark.parametrize("region", ["true", "predicted", "both"])
@@ -92,17 +109,40 @@ def test_the_score_is_the_mean_logit_over_the_region(networks, scene, region):
 
 
 def as_the_library_scales(maps: torch.Tensor) -> np.ndarray:
-    return scale_cam_image(np.maximum(scale_cam_image(maps.numpy(), (SIZE, SIZE)), 0))
+    return scale_cam_image(np.maximum(scale_cam_image(maps.cpu().numpy(), (SIZE, SIZE)), 0))
 
 
-@every_encoder
-def test_raw_maps_equal_the_library_after_its_scaling(networks, scene, encoder):
-    network, (images, label, target) = networks(encoder), scene
+def check_against_the_library(network, scene):
+    images, label, target = scene
     drawn = library_layercam(network, images, label, category=CATEGORY, region=target == CATEGORY)
     maps = explain(network, scene)
     for name in ("image", "label"):
         np.testing.assert_allclose(as_the_library_scales(getattr(maps, name)), drawn[name], rtol=0, atol=1e-5)
         assert drawn[name].max(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-5)
+
+
+# Not vgg11: its max-pools switch with the last bit of float32, so a split and an undivided stem differ by .3 % (0 in float64).
+ORACLES = [*BATCHNORM_STEMS, "mit_b0", "tu-convnext_atto"]
+
+
+@pytest.mark.parametrize("encoder", ORACLES)
+def test_raw_maps_equal_the_library_after_its_scaling(networks, scene, encoder):
+    check_against_the_library(networks(encoder), scene)
+
+
+def test_raw_maps_equal_the_library_where_a_relu_rewrites_the_stem_s_own_output(tiny_network, scene):
+    network = tiny_network(1).eval()
+    network.encoder.norm = nn.Identity()
+    assert network.encoder.relu.inplace
+    check_against_the_library(network, scene)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("encoder", ORACLES)
+def test_raw_maps_equal_the_library_on_a_gpu(lively_network, scene, encoder):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    check_against_the_library(lively_network(encoder).cuda(), [part.cuda() for part in scene])
 
 
 class TwoConvolutions(nn.Module):
@@ -137,13 +177,14 @@ def test_raw_maps_equal_grad_cam_at_convolutions_split_here(networks, scene, reg
 def test_a_label_slice_a_hundred_times_smaller_lowers_the_label_map_a_hundredfold(networks, scene):
     images, label, target = scene
     network = networks("resnet18")
-    view = view_stem(network, images, label, category=CATEGORY, region="true", target=target)
+    view = look_at_the_stem(network, images, label)
+    gradient = gradient_of(view, target)
     quiet = copy.deepcopy(find_stem(network.encoder)[1])
     with torch.no_grad():
         quiet.weight[:, 3:] *= 0.01
     image_part, label_part = split_stem(quiet, images, label)
-    assert_close(100 * layercam(label_part, view.gradient), layercam(view.label, view.gradient), relative=1e-5)
-    assert_close(layercam(image_part, view.gradient), layercam(view.image, view.gradient), relative=1e-6)
+    assert_close(100 * layercam(label_part, gradient), layercam(view.label, gradient), relative=1e-5)
+    assert_close(layercam(image_part, gradient), layercam(view.image, gradient), relative=1e-6)
 
 
 def test_the_library_hides_that_scale(networks, scene):
@@ -157,32 +198,25 @@ def test_the_library_hides_that_scale(networks, scene):
     assert drawn["label"].max(axis=(1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 
-def test_layercam_and_label_share_of_hand_computed_numbers():
-    activation, gradient = torch.tensor([[2.0, -3.0, 5.0], [1.0, 2.0, -1.0]]).view(2, 1, 3, 1, 1)
-    assert layercam(activation, gradient).item() == 2 - 6
-    image, label = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]]), torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
-    share = label_share(BranchMaps(image, label, image, label, image + label, torch.zeros(2)))
-    torch.testing.assert_close(share, torch.tensor([0.25, torch.nan]), equal_nan=True)
-
-
+@pytest.mark.parametrize("layer", ["raw", "folded"])
 @pytest.mark.parametrize(("silent", "share"), [(slice(3, None), 0.0), (slice(0, 3), 1.0)])
-def test_a_silent_branch_has_no_share(networks, scene, silent, share):
+def test_a_silent_branch_has_no_share(networks, scene, silent, share, layer):
     network = copy.deepcopy(networks("resnet18"))
     with torch.no_grad():
         find_stem(network.encoder)[1].weight[:, silent] = 0
-    assert label_share(explain(network, scene)).tolist() == [share, share]
-    if share == 0:
-        assert label_share(explain(network, scene, layer="folded")).tolist() == [0, 0]
+    assert label_share(explain(network, scene, layer=layer)).tolist() == [share, share]
 
 
-def test_label_branch_mean_is_the_mean_over_frames_and_positions(networks):
+def test_branch_means_are_over_frames_and_positions(networks):
     stem = find_stem(networks("resnet18").encoder)[1]
-    channels = torch.randn(5, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3)) + 1
-    found = label_branch_mean(networks("resnet18"), [channels[:2], channels[2:]])
-    expected = F.conv2d(channels, stem.weight[:, 3:], stride=2, padding=3).mean((0, 2, 3))
-    torch.testing.assert_close(found, expected.detach(), rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match="no label channel"):
-        label_branch_mean(networks("resnet18"), [])
+    generator = torch.Generator().manual_seed(3)
+    images, channels = torch.randn(5, 3, SIZE, SIZE, generator=generator), torch.randn(5, 1, SIZE, SIZE, generator=generator) + 1
+    found = branch_means(networks("resnet18"), [(images[:2], channels[:2]), (images[2:], channels[2:])])
+    for mean, part, weight in zip(found, (images, channels), stem.weight.split([3, 1], dim=1), strict=True):
+        expected = F.conv2d(part, weight, stride=2, padding=3).mean((0, 2, 3))
+        torch.testing.assert_close(mean, expected.detach(), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="no batch"):
+        branch_means(networks("resnet18"), [])
 
 
 def folded_by_hand(network, stem, norm, scene):
@@ -202,8 +236,7 @@ def folded_by_hand(network, stem, norm, scene):
     weight = seen[0].grad.relu() * (norm.weight / (norm.running_var + norm.eps).sqrt())[:, None, None]
     parts = zip((images, label), stem.weight.split([3, 1], dim=1), strict=True)
     branches = [F.conv2d(part, w, stride=2, padding=stem.padding) for part, w in parts]
-    label_mean = branches[1].mean((0, 2, 3))
-    means = norm.running_mean - (0 if stem.bias is None else stem.bias) - label_mean, label_mean
+    means = [branch.mean((0, 2, 3)) for branch in branches]
     return [(weight * (branch - mean[:, None, None])).sum(1).detach() for branch, mean in zip(branches, means, strict=True)]
 
 
@@ -220,26 +253,27 @@ def test_folded_maps_equal_batchnorm_worked_out_by_hand(networks, tiny_network, 
         assert_close(found, expected, relative=1e-4)
 
 
-@pytest.mark.parametrize("encoder", ["mit_b0", "vgg11"])  # a LayerNorm, an in-place ReLU on the stem's own output
-def test_folding_needs_a_batchnorm_and_a_label_mean(scene, networks, encoder):
-    without = build_network("unet", encoder, num_classes=4, label_channels=1)
+@pytest.mark.parametrize("encoder", RAW_STEMS)
+def test_folding_needs_a_batchnorm_and_means(scene, networks, encoder):
+    without = networks(encoder)
     with pytest.raises(ValueError, match=r"no BatchNorm.*layer='raw'"):
         explain(without, scene, layer="folded")
     maps = explain(without, scene)
     assert_close(maps.image_signed + maps.label_signed, maps.joint_signed, relative=1e-5)
-    with pytest.raises(ValueError, match="label_mean"):
-        explain(networks("resnet18"), scene, layer="folded", label_mean=None)
+    with pytest.raises(ValueError, match="needs means"):
+        explain(networks("resnet18"), scene, layer="folded", means=None)
 
 
 @pytest.mark.parametrize("layer", ["raw", "folded"])
 def test_an_absent_class_gives_nan_for_its_frame_alone(networks, scene, layer):
     images, label, target = scene
     network = networks("resnet18")
-    mean = label_branch_mean(network, [label])
+    means = branch_means(network, [(images, label)])
     without = target.clone()
     without[0][without[0] == CATEGORY] = 0
-    maps, whole = (explain(network, (images, label, t), layer=layer, label_mean=mean) for t in (without, target))
-    for part, expected in zip(maps, whole, strict=True):
+    maps, whole = (explain(network, (images, label, t), layer=layer, means=means) for t in (without, target))
+    assert maps.present.tolist() == [False, True]
+    for part, expected in zip(maps[:-1], whole[:-1], strict=True):
         assert part[0].isnan().all()
         torch.testing.assert_close(part[1], expected[1], rtol=1e-4, atol=1e-7)
     assert label_share(maps).isnan().tolist() == [True, False]
@@ -248,11 +282,14 @@ def test_an_absent_class_gives_nan_for_its_frame_alone(networks, scene, layer):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"region": "somewhere"}, "'somewhere'.*predicted, true or both"),
+        ({"region": "somewhere"}, "'somewhere'.*predicted, true, both"),
         ({"region": "true", "target": None}, "'true'.*target"),
         ({"region": "both", "target": None}, "'both'.*target"),
         ({"category": 4}, r"category 4.*0\.\.3"),
         ({"category": -1}, "category -1"),
+        ({"category": [0, 7]}, r"category 7.*0\.\.3"),
+        ({"category": []}, r"category none.*0\.\.3"),
+        ({"score": "probability"}, "'probability'.*logit, margin"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(networks, tiny_network, scene, options, words):
@@ -260,41 +297,3 @@ def test_wrong_arguments_are_refused_by_name(networks, tiny_network, scene, opti
         explain(networks("resnet18"), scene, **options)
     with pytest.raises(ValueError, match="image alone"):
         explain(tiny_network(0), scene)
-
-
-@pytest.mark.parametrize("is_frozen", [False, True])
-@pytest.mark.parametrize("training", [False, True])
-def test_attribution_leaves_the_network_as_it_was(lively_network, scene, rng_untouched, is_frozen, training):
-    network = lively_network("tu-mobilenetv3_small_100").train(training).requires_grad_(not is_frozen)
-    network.network.decoder.train(not training)  # a mixture of modes must survive
-    first = next(network.parameters())
-    first.grad = torch.full_like(first, 3.0)
-
-    def state():
-        hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), m.training) for m in network.modules()]
-        flags = [(parameter.requires_grad, parameter.grad is None) for parameter in network.parameters()]
-        return hooks, flags, type(find_stem(network.encoder)[1])
-
-    before, values = state(), {name: value.clone() for name, value in network.state_dict().items()}
-    images, label, target = scene
-    with rng_untouched():
-        for layer in ("raw", "folded"):
-            explain(network, scene, layer=layer)
-        library_layercam(network, images, label, category=CATEGORY, region=target == CATEGORY)
-        with pytest.raises(ValueError, match="region"):
-            explain(network, scene, region="somewhere")
-    assert state() == before
-    assert (first.grad == 3).all()
-    assert all(torch.equal(value, values[name]) for name, value in network.state_dict().items())
-    assert not images.requires_grad
-
-
-def test_maps_do_not_depend_on_mode_gradients_or_autocast_around_them(networks, scene):
-    network = networks("resnet18")
-    expected = explain(network, scene)
-    other = copy.deepcopy(network).train().requires_grad_(False)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found = explain(other, scene)
-    for part, reference in zip(found, expected, strict=True):
-        assert part.dtype == torch.float32
-        torch.testing.assert_close(part, reference)

@@ -125,34 +125,6 @@ def test_camvid_is_found_by_the_environment_variable(camvid_root, monkeypatch):
     assert len(camvid("")) == 2
 
 
-def test_camvid_names_the_folder_that_is_missing_or_empty(camvid_root):
-    with pytest.raises(DataError, match=r"camvid.val;.*valannot"):
-        camvid(camvid_root, split="val")
-    (camvid_root / "camvid" / "val").mkdir()
-    with pytest.raises(DataError, match="holds no frames"):
-        camvid(camvid_root, split="val")
-
-
-def test_camvid_names_a_frame_without_its_label(camvid_root):
-    (camvid_root / "camvid" / "trainannot" / "a.png").unlink()
-    with pytest.raises(DataError, match=r"pair up.*: a\."):
-        camvid(camvid_root)
-
-
-@pytest.mark.parametrize(
-    ("target", "words"),
-    [
-        (np.full((24, 32), 12), r"bad\.png.*id 12"),
-        (np.full((24, 32, 3), 1), r"bad\.png.*mode RGB"),
-        (np.full((12, 32), 1), r"bad\.png.*\(12, 32\).*\(24, 32\)"),
-    ],
-)
-def test_camvid_refuses_a_label_that_is_none(tmp_path, target, words):
-    write_pair(tmp_path, "train", "bad", target, image=np.zeros((24, 32, 3), np.uint8))
-    with pytest.raises(DataError, match=words):
-        camvid(tmp_path)[0]
-
-
 class Blocks:
     """Seven frames of random 8 x 8 blocks of ids 0 and 1; the image is white where the id is 1."""
 

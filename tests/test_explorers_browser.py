@@ -23,6 +23,10 @@ TINY = {
     "train_size": 8, "val_size": 6, "height": 32, "width": 64, "crop_height": 32, "crop_width": 64, "batch_size": 2, "train_steps": 6,
     "log_every_steps": 1, "device": "cpu", "threads": 1,
 }  # fmt: skip
+SHORT = {
+    "frames": 1, "noisings": 1, "split_frames": 2, "curve_frames": 2, "pixel_stds": "0, 1", "label_scales": "0, 1", "gradient_steps": 2,
+    "device": "cpu", "threads": 1,
+}  # fmt: skip
 STEMS = {"noising": "00_label_noising", "teacher": "01_teacher_training", "contribution": "03_analysis"}
 
 OFFER = """\
@@ -47,7 +51,7 @@ def runs(tmp_path_factory):
 def parameters(runs):
     """What each notebook is run with."""
     where = {"runs": str(runs)}
-    return {"noising": where, "teacher": TINY | where, "contribution": where | {"frames": 1, "device": "cpu", "threads": 1}}
+    return {"noising": where, "teacher": TINY | where, "contribution": where | SHORT}
 
 
 @pytest.fixture(scope="module")

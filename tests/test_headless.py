@@ -49,12 +49,17 @@ def test_every_run_keeps_its_executed_notebook(thread):
 def test_the_analysis_makes_every_output_with_its_recipe(thread):
     folder = thread / "figures" / "streets"
     made = json.loads((folder / "MANIFEST.json").read_text())
-    for name in ("table.csv", "table.md", "noising.png", "curves.png", "predictions.png", "contribution_car.png"):
+    figures = ("noising", "curves", "predictions", "contribution_car", "layers_car", "opinions", "reliance", "sanity")
+    listed = ("table.csv", "table.md", "contribution.csv", "integrated_gradients.csv", "reliance.csv", "sanity.csv")
+    for name in [*listed, *(f"{figure}{suffix}" for figure in figures for suffix in (".png", ".pdf"))]:
         assert made[name]["sha256"] == file_hash(folder / name)
         assert made[name]["caption"]
     with Image.open(folder / "contribution_car.png") as picture:
         assert "label share" in picture.info["Description"]
     assert len(list((folder / "records").glob("*.json"))) == 5
+    (teacher,) = [run for run in complete_runs(thread) if (run.role, run.method) == ("teacher", "lad")]
+    assert (teacher.folder / "attribution" / "car.npz").is_file()
+    assert teacher.run_id in made["contribution.csv"]["caption"]
 
 
 def test_the_table_is_the_one_asked_for(thread):

@@ -45,6 +45,12 @@ STOPS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _command_line(monkeypatch):
+    """What a user would have typed; messages repeat it."""
+    monkeypatch.setattr(sys, "argv", ["labkit", "run", "teacher", "--set", "batch_size=2"])
+
+
 @pytest.fixture
 def notebooks(tmp_path, monkeypatch):
     """what -> the notebooks' folder holds a teacher notebook in which that happens after the first checkpoint."""
@@ -71,7 +77,7 @@ def checked(runs: Path, done, *, code: int, says: str) -> None:
     assert done.exit_code == code, done.output
     assert says in done.stderr
     assert "Traceback" not in done.output
-    assert "Go on with: labkit " in done.stderr
+    assert "Go on with: labkit run teacher --set batch_size=2" in done.stderr
     assert "  | metrics = experiments.fit(experiment)" in done.stderr
     assert "printed last:" in done.stderr
     (path,) = runs.glob("*/01_teacher_training.ipynb")

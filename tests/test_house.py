@@ -24,6 +24,7 @@ FLOORS = [
     {"engine", "tables", "products", "pairs"},
     {"planning"},
     {"experiments"},
+    {"contribution"},
     {"plots", "analysis"},
     {"explorers"},
     {"widgets", "evaluation"},
@@ -35,6 +36,7 @@ FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 DOORS = {
     "segmentation_models_pytorch": {"models"},
     "pytorch_grad_cam": {"attribution"},
+    "captum": {"attribution"},
     "papermill": {"headless"},
     "nbclient": {"headless"},
     "ipywidgets": {"widgets"},

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
+from scipy.stats import spearmanr
 
-from labkit.metrics import confusion_matrix, scores_from_confusion
+from labkit.metrics import confusion_matrix, scores_from_confusion, spearman
 
 TARGET = torch.tensor([[[0, 0, 1, 1, 1, 255]]])
 PREDICTION = torch.tensor([[[0, 1, 1, 1, 0, 2]]])
@@ -91,3 +92,19 @@ def test_all_void_counts_nothing_and_scores_nan():
 def test_shapes_that_differ_are_refused_by_name():
     with pytest.raises(ValueError, match=r"\(1, 2, 2\).*\(1, 4, 4\)"):
         confusion_matrix(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 4, 4, dtype=torch.int64), num_classes=2)
+
+
+@pytest.mark.parametrize("values", [7, 3])
+def test_spearman_equals_scipy_s_ties_included(values):
+    generator = torch.Generator().manual_seed(values)
+    one, other = (torch.randint(values, (40,), generator=generator).float() for _ in range(2))
+    assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    assert spearman(one, one**3) == pytest.approx(1)
+    assert spearman(one, -one) == pytest.approx(-1)
+
+
+def test_spearman_of_what_does_not_vary_or_is_not_there_is_nan():
+    assert math.isnan(spearman(torch.ones(4), torch.arange(4.0)))
+    assert math.isnan(spearman(torch.tensor([1, math.nan, 2]), torch.arange(3.0)))
+    with pytest.raises(ValueError, match="two vectors of one length"):
+        spearman(torch.ones(3), torch.ones(4))

@@ -1,6 +1,7 @@
 """Networks answer at the decoder's stride, take label channels without disturbing RGB, and follow from their seed."""
 
 import json
+import pickle
 
 import pytest
 import timm
@@ -181,6 +182,37 @@ def test_a_file_that_holds_no_tensors_is_refused_in_words(tmp_path, name):
     (tmp_path / name).write_bytes(b"these are no weights, whatever the name says")
     with pytest.raises(SettingsError, match=name):
         build(encoder_weights=str(tmp_path / name))
+
+
+class Trap:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+@pytest.mark.parametrize("write", [lambda trap: pickle.dumps(trap), lambda trap: pickle.dumps({"conv1.weight": trap}), None])
+def test_a_pickle_that_holds_more_than_tensors_is_refused_in_words_and_never_run(tmp_path, name, write):
+    sprung, path = tmp_path / "sprung", tmp_path / name
+    pickle.loads(pickle.dumps(Trap(sprung))).close()  # the trap works
+    sprung.unlink()
+    torch.save({"conv1.weight": Trap(sprung)}, path) if write is None else path.write_bytes(write(Trap(sprung)))
+    with pytest.raises(
+        SettingsError, match=rf"setting encoder_weights: {name} cannot be read as tensors .*; expected a safetensors file, or"
+    ):
+        build(encoder_weights=str(path))
+    assert not sprung.exists()
+
+
+@pytest.mark.parametrize("content", [[torch.ones(2)], torch.ones(2), None, {1: torch.ones(2)}, {"model.conv_stem.weight": 3}])
+def test_a_torch_file_that_holds_no_named_tensors_is_refused_in_words(tmp_path, content):
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(SettingsError, match=r"setting encoder_weights: odd\.pth .*expected"):
+        build(encoder_weights=str(tmp_path / "odd.pth"))
 
 
 # names

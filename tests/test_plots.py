@@ -1,5 +1,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -68,9 +69,53 @@ def test_curves_draw_every_term_and_reading():
         {"step": 1, "seconds": 0.1, "learning_rate": 1.0, "loss": 3.0, "ce_a": 1.0, "ce_b": 2.0},
         {"step": 1, "seconds": 0.2, "miou": {"true_label": 10.0, "foreign_label": 9.0}},
     ]
-    left, right = plots.curves_figure({"assisted": rows}).axes
-    assert [line.get_label() for line in left.lines] == ["assisted: ce_a", "assisted: ce_b"]
-    assert [line.get_label() for line in right.lines] == ["assisted: true label", "assisted: foreign label"]
+    drawn = {axes.get_label(): [line.get_label() for line in axes.lines] for axes in plots.curves_figure({"assisted": rows}).axes}
+    assert drawn["terms"] == ["assisted: ce_a", "assisted: ce_b"]
+    assert drawn["miou"] == ["assisted: true label", "assisted: foreign label"]
+    assert drawn["reliance"][:2] == ["assisted: reliance", "assisted: label gain"]
+    rows[1]["miou"] = {"image": 10.0}
+    assert {axes.get_label() for axes in plots.curves_figure({"plain": rows}).axes} == {"terms", "miou"}
+
+
+def opinions(**changed):
+    table = pd.DataFrame({"class": ["road", "car", "all classes"], "layercam": [10.0, 20, 15], "shapley": [30.0, 40, 35]})
+    return table.assign(removal=[50.0, 60, 55], layercam_std=[1.0, np.nan, 2], **changed)
+
+
+def test_opinions_stand_side_by_side_and_absent_classes_are_named():
+    (axes,) = plots.opinions_figure(opinions()).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["all classes", "car", "road"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["LayerCAM at the stem", "Shapley value", "removal"]
+    table = opinions()
+    table.loc[1, ["layercam", "shapley", "removal"]] = np.nan
+    assert [text.get_text() for text in plots.opinions_figure(table).axes[0].texts] == ["absent"]
+
+
+def test_reliance_is_drawn_over_both_kinds_of_noise_with_training_s_value():
+    rows = [{"varied": varied, "value": value, "trained": value == 1} for varied in ("pixel_std", "label_scale") for value in (0, 1, 3)]
+    columns = {name: np.arange(6.0) for name in ("reliance", "label_gain", "layercam", "shapley", "removal")}
+    figure = plots.reliance_figure(pd.DataFrame(rows).assign(**columns))
+    figure.canvas.draw()
+    assert [axes.get_xlabel().split(",")[0] for axes in figure.axes[2:]] == ["pixel noise std", "label scale"]
+    assert all("as in training" in [line.get_label() for line in axes.lines] for axes in figure.axes)
+
+
+def test_layers_and_sanity_use_one_scale_each():
+    image, outline = torch.zeros(3, 32, 64, dtype=torch.uint8), torch.zeros(32, 64, dtype=torch.bool)
+    outline[8:16, 8:16] = True
+    layers = plots.layers_figure(
+        [image], [outline], {"stem": torch.rand(1, 32, 64), "deep": 0.1 * torch.rand(1, 32, 64)}, torch.rand(1, 32, 64)
+    )
+    limits = {axes.images[0].get_clim() for axes in layers.axes if axes.get_title() in ("stem", "deep", "all layers")}
+    assert limits == {(0, 1)}
+    rows = [(f"step {i}", 10.0**i * torch.rand(16, 32), torch.rand(16, 32), 1 - i / 20, 1 - i / 10) for i in range(12)]
+    figure = plots.sanity_figure(outline, {"weights": rows, "label": rows[:3]})
+    figure.canvas.draw()
+    shown = [axes for part in figure.subfigs for axes in part.axes if axes.images]
+    assert {axes.images[0].get_clim() for axes in shown} == {(0, 1)}
+    titles = [axes.get_title() for axes in shown if axes.get_title()]
+    assert titles[0] == "step 0"
+    assert "step 11" in titles
 
 
 def test_the_histogram_names_every_class_that_occurs():

@@ -1,8 +1,34 @@
-"""What did this logit lean on? LayerCAM per input branch, and the library's drawing of it for comparison."""
+"""What did this logit lean on? LayerCAM per input branch, Shapley values, integrated gradients, and checks of the maps."""
 
-from labkit.attribution.layercam import BranchMaps, StemView, branch_layercam, label_branch_mean, label_share, layercam, view_stem
+from labkit.attribution.gradients import InputGradients, integrated_gradients
+from labkit.attribution.layercam import (
+    BranchMaps,
+    BranchMeans,
+    branch_layercam,
+    branch_means,
+    label_share,
+    layercam,
+    share_of,
+    split_stem,
+    view_stem,
+)
+from labkit.attribution.layers import JointMaps, joint_layercam, layer_names
 from labkit.attribution.library import library_layercam
+from labkit.attribution.noisings import NoisedMaps, nan_std, noised_layercam
+from labkit.attribution.sanity import cascading_randomisation, permute_label
+from labkit.attribution.shapley import (
+    Coalitions,
+    Shapley,
+    branch_shapley,
+    coalition_logits,
+    coalitions,
+    scored_shapley,
+    shapley_values,
+)
 
 __all__ = [
-    "BranchMaps", "StemView", "branch_layercam", "label_branch_mean", "label_share", "layercam", "library_layercam", "view_stem",
+    "BranchMaps", "BranchMeans", "Coalitions", "InputGradients", "JointMaps", "NoisedMaps", "Shapley",
+    "branch_layercam", "branch_means", "branch_shapley", "cascading_randomisation", "coalition_logits", "coalitions",
+    "integrated_gradients", "joint_layercam", "label_share", "layer_names", "layercam", "library_layercam", "nan_std",
+    "noised_layercam", "permute_label", "scored_shapley", "shapley_values", "share_of", "split_stem", "view_stem",
 ]  # fmt: skip

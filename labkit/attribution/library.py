@@ -10,7 +10,7 @@ import torch
 from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
-from labkit.attribution.layercam import IMAGE_CHANNELS
+from labkit.attribution.passes import IMAGE_CHANNELS, full_precision
 from labkit.models import SegmentationNetwork, find_stem, pad_sides
 
 
@@ -31,7 +31,7 @@ class SplitStem(nn.Module):
         return joint if self.bias is None else joint + self.bias[:, None, None]
 
 
-class _MeanLogit:
+class MeanLogit:
     """grad-cam target: mean logit of a class over a region (H, W) bool."""
 
     def __init__(self, category: int, region: Tensor) -> None:
@@ -41,7 +41,7 @@ class _MeanLogit:
         return logits[self.category][self.region].mean()
 
 
-class _FullSize(nn.Module):
+class FullSize(nn.Module):
     """A network whose forward gives full-size logits."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
@@ -65,7 +65,7 @@ def library_layercam(
     Returns:
         {"image": (N, H, W), "label": (N, H, W)}, float32, each frame's maximum at most 1.
     """
-    full = _FullSize(copy.deepcopy(network)).float().eval()
+    full = FullSize(copy.deepcopy(network)).float().eval()
     name, stem = find_stem(full.network.encoder)
     split = SplitStem(stem)
     full.network.encoder.set_submodule(name, split)
@@ -74,12 +74,13 @@ def library_layercam(
     height, width = images.shape[2:]
     inside = torch.zeros(inputs[:, 0].shape, dtype=torch.bool, device=region.device)
     inside[:, :height, :width] = region
-    targets = [_MeanLogit(category, one) for one in inside]
+    targets = [MeanLogit(category, one) for one in inside]
     maps = {}
     for branch, layer in (("image", split.image), ("label", split.label)):
         cam = LayerCAM(full, [layer])
         try:  # its own `with` form swallows IndexError
-            maps[branch] = cam(inputs, targets=targets)[:, :height, :width]
+            with full_precision(images.device), torch.enable_grad():
+                maps[branch] = cam(inputs, targets=targets)[:, :height, :width]
         finally:
             cam.activations_and_grads.release()
     return maps

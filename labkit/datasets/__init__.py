@@ -54,9 +54,7 @@ def open_split(name: str, split: str, *, root: str, size: int, height: int, widt
     Raises:
         DataError: the data set is not there, or no such split.
     """
-    info = dataset_info(name)
-    if split not in info.splits:
-        raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
+    _check_split(name, split)
     return _module(name).open_split(split, root=root, size=size, height=height, width=width)
 
 
@@ -70,9 +68,16 @@ def preflight(name: str, split: str, *, root: str, cache: Path | None = None) ->
     Raises:
         DataError: every fault with file, found, expected and what to do.
     """
+    _check_split(name, split)
     check = getattr(_module(name), "preflight", None)
     if check:
         check(split, root=root, cache=cache / f"{name}-{split}.json" if cache else None)
+
+
+def _check_split(name: str, split: str) -> None:
+    info = dataset_info(name)
+    if split not in info.splits:
+        raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
 
 
 def _module(name: str):

@@ -62,6 +62,8 @@ def _picture(path: Path, mode: str | None) -> tuple[np.ndarray, str]:
         if path.stat().st_size == 0:
             raise DataError(f"{path}: found an empty file; expected a PNG or JPEG picture. Fetch it anew.")
         with Image.open(path) as file:
+            file.verify()  # the sums of a PNG's image data, which reading alone does not check
+        with Image.open(path) as file:
             return np.array(file.convert(mode) if mode else file), file.mode
     except PermissionError as error:
         raise DataError(f"{path}: found a file this user may not read; expected read permission. Give it (chmod +r).") from error
@@ -114,7 +116,7 @@ def check_pairs(title: str, pairs: Iterable[tuple[Path, Path]], labels: LabelFor
     Raises:
         DataError: every fault, the first ten in full.
     """
-    known = _known(cache)
+    known = _known(cache, labels)
     sound: dict[str, list[int]] = {}
     faults = list(faults)
     for image, label in pairs:
@@ -137,12 +139,13 @@ def check_pairs(title: str, pairs: Iterable[tuple[Path, Path]], labels: LabelFor
                                    *faults[:FAULTS_SHOWN], *more]))  # fmt: skip
 
 
-def _known(cache: Path | None) -> dict[str, list[int]]:
+def _known(cache: Path | None, labels: LabelFormat) -> dict[str, list[int]]:
     """What an earlier look found sound, by the same rules."""
     if cache is None or not cache.is_file():
         return {}
-    with contextlib.suppress(FileError):
+    with contextlib.suppress(OSError):
         found = read_json(cache)
-        if found.get("labkit") == labkit.__version__:
+        same_rules = (found.get("labkit"), found.get("format")) == (labkit.__version__, str(labels))
+        if same_rules and isinstance(found.get("sound"), dict):
             return found["sound"]
     return {}

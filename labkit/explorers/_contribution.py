@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from labkit.analysis import label_centre
-from labkit.attribution import BranchMaps, branch_layercam, label_share
+from labkit.attribution import BranchMeans, noised_layercam
 from labkit.config import AnalysisSettings
+from labkit.contribution import measured_means
 from labkit.datasets import Batch
 from labkit.experiments import Experiment
 from labkit.explorers._pictures import EVIDENCE, SCALAR, fitted, levels, outlined, striped
@@ -60,13 +59,13 @@ def contribution(settings: AnalysisSettings) -> Explorer | Missing:
         Control(name="seed", label="seed", high=999),
     )
     defaults = AnalysisSettings().model_dump()
-    centres: dict[tuple[str, float], Tensor] = {}
+    centres: dict[tuple[str, float], BranchMeans] = {}
 
     def draw(state: ContributionState) -> View:
         experiment = teachers.experiment(state.run)
         key = state.run, state.pixel_std
         if key not in centres:
-            centres[key] = label_centre(_noised(experiment, state), seed=0)
+            centres[key] = measured_means(_noised(experiment, state), seed=0)
         return draw_contribution(state, experiment, centres[key])
 
     def commands(state: ContributionState) -> dict[str, str]:
@@ -75,11 +74,11 @@ def contribution(settings: AnalysisSettings) -> Explorer | Missing:
     return Explorer("contribution", "Contribution explorer", state, controls, draw, commands)
 
 
-def draw_contribution(state: ContributionState, experiment: Experiment, centre: Tensor) -> View:
+def draw_contribution(state: ContributionState, experiment: Experiment, centre: BranchMeans) -> View:
     """Frame, evidence through the image and through the label in one scale, and the label's share.
 
     Args:
-        centre: (D,), what the folded label branch is centred on.
+        centre: what the folded branches are centred on.
     """
     image, batch = one_frame(experiment, state.frame)
     category = experiment.info.class_names.index(state.category)
@@ -116,7 +115,7 @@ _REGION = {"predicted": "predicted as it", "true": "labelled as it", "both": "bo
 
 
 def averaged_maps(
-    state: ContributionState, experiment: Experiment, batch: Batch, centre: Tensor
+    state: ContributionState, experiment: Experiment, batch: Batch, centre: BranchMeans
 ) -> tuple[tuple[np.ndarray, np.ndarray] | None, Tensor]:
     """Image and label map (h, w), mean over the noisings seed, seed + 1, ..., and the label share under each.
 
@@ -125,19 +124,13 @@ def averaged_maps(
     """
     network, noising = experiment.network, _noised(experiment, state).noising
     category = experiment.info.class_names.index(state.category)
-    found: list[BranchMaps] = []
-    for seed in range(state.seed, state.seed + state.noisings):
-        shown = noised_by_frame(noising, batch.target, batch.index, seed=seed)
-        maps = branch_layercam(
-            network, batch.images, shown, category=category, region=state.region, target=batch.target,
-            layer=state.attribution_layer, label_mean=centre,
-        )  # fmt: skip
-        found.append(maps)
-    shares = torch.cat([label_share(maps) for maps in found])
-    held = [maps for maps in found if not maps.score.isnan().any()]
-    if not held:
-        return None, shares
-    return tuple(torch.stack([getattr(maps, branch)[0] for maps in held]).mean(0).numpy() for branch in ("image", "label")), shares
+    seeds = range(state.seed, state.seed + state.noisings)
+    found = noised_layercam(
+        network, batch.images, [noised_by_frame(noising, batch.target, batch.index, seed=seed) for seed in seeds], category=category,
+        region=state.region, target=batch.target, layer=state.attribution_layer, means=centre,
+    )  # fmt: skip
+    maps = (found.mean.image[0].numpy(), found.mean.label[0].numpy()) if found.mean.present.all() else None
+    return maps, found.share[:, 0]
 
 
 def _noised(experiment: Experiment, state: ContributionState) -> Experiment:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Distance = Callable[..., Tensor]
+LEAST_TEMPERATURE, GREATEST_TEMPERATURE = 1e-3, 1e3  # beyond them float32 has no use for logits
 
 
 def channel_wise_distance(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, keep: Tensor | None = None) -> Tensor:
@@ -15,14 +16,14 @@ def channel_wise_distance(student_logits: Tensor, teacher_logits: Tensor, *, tem
     Args:
         student_logits: (N, K, h, w), unnormalised; receives the gradient.
         teacher_logits: (N, K, h, w), same stride; detached here.
-        temperature: divides the logits, > 0.
+        temperature: divides the logits, 0.001 to 1000.
         keep: (N, h, w) bool, positions that take part; None = all. An image without any gives 0.
 
     Returns:
         Scalar in nats: KL(teacher || student) over positions, averaged over the N*K maps, times temperature squared.
 
     Raises:
-        ValueError: the shapes differ, or temperature <= 0.
+        ValueError: the shapes differ or hold nothing, or the temperature is out of range.
 
     Source: Shu et al. 2021, arXiv 2011.13256.  Differs: log-space instead of softmax().log().
     """
@@ -42,14 +43,14 @@ def pixel_wise_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature
     Args:
         student_logits: (N, K, h, w), unnormalised; receives the gradient.
         teacher_logits: (N, K, h, w), same stride; detached here.
-        temperature: divides the logits, > 0.
+        temperature: divides the logits, 0.001 to 1000.
         keep: (N, h, w) bool, pixels that take part; None = all.
 
     Returns:
         Scalar in nats: KL(teacher || student) over classes, averaged over the pixels kept, times temperature squared.
 
     Raises:
-        ValueError: the shapes differ, or temperature <= 0.
+        ValueError: the shapes differ or hold nothing, or the temperature is out of range.
 
     Source: Hinton et al. 2015, arXiv 1503.02531.
     """
@@ -89,8 +90,10 @@ def _checked(student_logits: Tensor, teacher_logits: Tensor, temperature: float,
             f"distance: student logits {tuple(student_logits.shape)}, teacher logits {tuple(teacher_logits.shape)}; "
             "expected two equal (N, K, h, w). Bring both to one stride first."
         )
-    if not temperature > 0:
-        raise ValueError(f"distance: temperature is {temperature}; expected a number above 0.")
+    if student_logits.numel() == 0:
+        raise ValueError(f"distance: logits are {tuple(student_logits.shape)}; expected at least one frame, class and position.")
+    if not LEAST_TEMPERATURE <= temperature <= GREATEST_TEMPERATURE:
+        raise ValueError(f"distance: temperature is {temperature}; expected {LEAST_TEMPERATURE} to {GREATEST_TEMPERATURE}.")
     if keep is not None and (keep.dtype != torch.bool or keep.shape != (len(student_logits), *student_logits.shape[2:])):
         raise ValueError(f"distance: keep is {tuple(keep.shape)} {keep.dtype}; expected (N, h, w) bool at the logits' stride.")
     return student_logits.float() / temperature, teacher_logits.detach().float() / temperature

@@ -74,18 +74,18 @@ def pad_sides(inputs: Tensor) -> Tensor:
     return F.pad(inputs, (0, -width % SIDE_MULTIPLE, 0, -height % SIDE_MULTIPLE))
 
 
-def check_names(architecture: str, encoder: str) -> None:
-    """Refuse names nobody knows, without building anything.
+def check_names(architecture: str | None, encoder: str | None) -> None:
+    """Refuse names nobody knows, without building anything; None is not looked at.
 
     Raises:
         SettingsError: no such architecture or encoder.
     """
     faults = []
-    if architecture not in ARCHITECTURES:
+    if architecture is not None and architecture not in ARCHITECTURES:
         faults.append(f"setting architecture: got {architecture!r}; expected one of {', '.join(ARCHITECTURES)}.")
-    names = timm.list_models() if encoder.startswith("tu-") else smp.encoders.get_encoder_names()
-    bare = encoder.removeprefix("tu-").split(".")[0]
-    if bare not in names:
+    names = timm.list_models() if (encoder or "").startswith("tu-") else smp.encoders.get_encoder_names()
+    bare = (encoder or "").removeprefix("tu-").split(".")[0]
+    if encoder is not None and bare not in names:
         faults.append(f"setting encoder: got {encoder!r}; expected an encoder of smp, or tu-<timm name>; {nearest_name(bare, names)}")
     if faults:
         raise SettingsError("\n".join(faults))
@@ -155,6 +155,8 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
             f"setting encoder_weights: {path.name} cannot be read as tensors ({type(error).__name__}); "
             "expected a safetensors file, or a torch file that holds tensors and nothing else."
         ) from error
+    if not isinstance(found, dict) or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()):
+        raise SettingsError(f"setting encoder_weights: {path.name} holds other things than tensors by name; expected a plain state dict.")
     expected = encoder.state_dict()
     by_prefix = ({prefix + name.removeprefix("encoder."): value for name, value in found.items()} for prefix in ("", "model."))
     best = max(by_prefix, key=lambda state: len(state.keys() & expected.keys()))

@@ -1,0 +1,162 @@
+"""LayerCAM of the joint evidence at deeper layers, by name. Beyond the stem image and label have met: there is one map.
+
+Source: LayerCAM, Jiang et al. 2021, doi 10.1109/TIP.2021.3089943.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from labkit.attribution.layercam import layercam
+from labkit.attribution.passes import (
+    Region,
+    Score,
+    check_request,
+    checked_categories,
+    class_region,
+    class_score,
+    full_size_logits,
+    hooks,
+    looking_into,
+    modules_with_parameters,
+    passed_on,
+    without_padding,
+)
+from labkit.config import nearest_name
+from labkit.models import SegmentationNetwork
+
+GAMMA = 2.0  # of the authors' scaling before the maximum
+
+
+class JointMaps(NamedTuple):
+    """Maps of the undivided network at the image's size."""
+
+    layers: dict[str, Tensor]  # by name, (N, H, W), at least 0, unscaled: logits of the class score
+    scaled: dict[str, Tensor]  # the same in 0-1, as they are combined
+    combined: Tensor  # (N, H, W), 0-1
+    score: Tensor  # (N,); NaN where the region is empty, and so are the maps
+    present: Tensor  # (N,) bool, False flags those frames
+
+
+def joint_layercam(
+    network: SegmentationNetwork,
+    images: Tensor,
+    label_channel: Tensor,
+    *,
+    layers: Sequence[str],
+    category: int,
+    region: Region = "predicted",
+    target: Tensor | None = None,
+    score: Score = "logit",
+    combine: Literal["max", "mean"] = "max",
+) -> JointMaps:
+    """LayerCAM at named layers, and all of them in one map.
+
+    Args:
+        layers: names of modules below `network.network`, such as "encoder.layer2"; see `layer_names`.
+        combine: "max" = element-wise maximum of tanh(2 * map / its maximum), as LayerCAM's authors do; "mean" = mean of the maps
+            each scaled to 0-1, scaled again, as the grad-cam library does.
+        others: as for `branch_layercam`.
+
+    Raises:
+        ValueError: no such layer, or its output is no feature map, or as `branch_layercam`.
+
+    Differs: the authors scale the maps of their first three stages only; here every layer is scaled.
+    """
+    check_request(network, images, label_channel, region=region, score=score, target=target)
+    if combine not in ("max", "mean"):
+        raise ValueError(f"joint_layercam: combine {combine!r}; expected max or mean.")
+    with looking_into(network, images.device) as looked_at:
+        seen = {}
+        with hooks([_found(looked_at, name).register_forward_hook(_keeping(name, seen)) for name in layers]):
+            logits = full_size_logits(looked_at, images.clone().requires_grad_(), label_channel)
+        (category,) = checked_categories(category, logits.shape[1])
+        inside = class_region(logits.detach(), category=category, region=region, target=target)
+        value = class_score(logits, inside, category=category, score=score)
+        absent = [name for name in layers if name not in seen]
+        if absent:
+            raise ValueError(f"joint_layercam: layer {', '.join(absent)} takes no part in a prediction; choose another.")
+        outputs = [seen[name] for name in layers]
+        gradients = torch.autograd.grad(value.nansum(), outputs, allow_unused=True, materialize_grads=True)
+    empty = value.detach().isnan()
+    coarse = {
+        name: without_padding(layercam(seen[name].detach(), one).relu(), images.shape[2:]).masked_fill(empty[:, None, None], torch.nan)
+        for name, one in zip(layers, gradients, strict=True)
+    }
+    fine = {name: _upsampled(one, images) for name, one in coarse.items()}
+    if combine == "max":
+        scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in fine.items()}
+        combined = torch.stack(list(scaled.values())).amax(0)
+    else:
+        scaled = {name: _upsampled(_unit(one), images) for name, one in coarse.items()}
+        combined = _unit(torch.stack(list(scaled.values())).mean(0))
+    return JointMaps(fine, scaled, combined, value.detach(), ~empty)
+
+
+def layer_names(network: SegmentationNetwork, *, with_maps: bool = False) -> list[str]:
+    """Names of the network's pieces in the order they run, from the stem to the logits; each holds parameters.
+
+    A piece is named down to its first number: encoder.layer1.0, decoder.blocks.3.
+
+    Args:
+        with_maps: only those that run once and give a feature map (1, D, h, w), as `joint_layercam` needs.
+    """
+    ran: list[str] = []
+    outputs: dict[str, list[int]] = {}
+    noting = [
+        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+        for name, module in modules_with_parameters(network.network)
+    ]
+    noting += [
+        module.register_forward_hook(lambda _, inputs, output, name=name: outputs.setdefault(name, []).append(getattr(output, "ndim", 0)))
+        for name, module in network.network.named_modules()
+    ]
+    device = next(network.parameters()).device
+    with hooks(noting), looking_into(network, device) as looked_at, torch.no_grad():  # a float32 copy carries the hooks along
+        looked_at(torch.zeros(1, 3 + network.label_channels, 64, 64, device=device))
+    pieces = list(dict.fromkeys(piece_of(name) for name in ran))
+    return [name for name in pieces if outputs.get(name) == [4]] if with_maps else pieces
+
+
+def piece_of(name: str) -> str:
+    """A module's name down to its first number: "encoder.layer1.0.conv1" -> "encoder.layer1.0"."""
+    parts = name.split(".")
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts))
+    return ".".join(parts[: number + 1])
+
+
+def _upsampled(maps: Tensor, images: Tensor) -> Tensor:
+    """(N, h, w) -> (N, H, W)."""
+    return F.interpolate(maps[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Each frame brought to 0-1 by its own least and largest value."""
+    lowered = maps - maps.amin((1, 2), keepdim=True)
+    return lowered / _largest(lowered)
+
+
+def _largest(maps: Tensor) -> Tensor:
+    return maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def _found(network: SegmentationNetwork, name: str) -> nn.Module:
+    known = dict(network.network.named_modules())
+    if name not in known or not name:
+        pieces = list(dict.fromkeys(piece_of(one) for one in known if one))
+        raise ValueError(f"joint_layercam: no layer {name!r}; {nearest_name(name, known)} It has {', '.join(pieces)}, and what they hold.")
+    return known[name]
+
+
+def _keeping(name: str, seen: dict):
+    def keep(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+        if name in seen:
+            raise ValueError(f"joint_layercam: layer {name} runs more than once in a pass; choose one that runs once.")
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise ValueError(f"joint_layercam: layer {name} gives no feature map (N, D, h, w); choose a convolutional one.")
+        return passed_on(output, seen, name)
+
+    return keep
