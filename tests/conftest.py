@@ -92,6 +92,13 @@ def make_target():
     return make
 
 
+@pytest.fixture(scope="session")
+def scene(make_target):
+    """Two frames of 64 x 64 as attribution takes them: images, label channel, target; class 1 occurs in both."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, 64, 64, generator=generator), torch.randn(2, 1, 64, 64, generator=generator), make_target(2, 64, 64)
+
+
 @pytest.fixture
 def make_batch(make_target):
     """A `Batch` of random images with a block target and its foreign target."""

@@ -19,19 +19,8 @@ from labkit.attribution import (
 )
 from labkit.models import find_stem
 
-CATEGORY, SIZE = 1, 64
+CATEGORY = 1
 ENCODER = "tu-mobilenetv3_small_100"
-
-
-@pytest.fixture(scope="module")
-def scene(make_target):
-    """images, label channel, target; the class explained occurs in both frames."""
-    generator = torch.Generator().manual_seed(0)
-    return (
-        torch.randn(2, 3, SIZE, SIZE, generator=generator),
-        torch.randn(2, 1, SIZE, SIZE, generator=generator),
-        make_target(2, SIZE, SIZE),
-    )
 
 
 def every_method(network, scene):

@@ -25,17 +25,6 @@ CATEGORY, SIZE = 1, 64
 
 
 @pytest.fixture(scope="module")
-def scene(make_target):
-    """images, label channel, target; the class explained occurs in both frames."""
-    generator = torch.Generator().manual_seed(0)
-    return (
-        torch.randn(2, 3, SIZE, SIZE, generator=generator),
-        torch.randn(2, 1, SIZE, SIZE, generator=generator),
-        make_target(2, SIZE, SIZE),
-    )
-
-
-@pytest.fixture(scope="module")
 def network(lively_network):
     return lively_network("resnet18")
 
