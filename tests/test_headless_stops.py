@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -189,6 +190,18 @@ def test_eight_notebooks_side_by_side_leave_nothing_behind(tmp_path):
     assert len(list(tmp_path.glob("*/figures/streets/noising.png"))) == 8
     assert list(temporary.iterdir()) == [], "a kernel's folder or socket is left"
     assert processes_naming(str(temporary)) == [], "a kernel is left"
+
+
+def test_a_killed_process_s_private_folder_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    kept = [tmp_path / f"labkit-{os.getpid()}-live", tmp_path / "labkit-notes-mine", tmp_path / "other"]
+    for folder in [*kept, tmp_path / f"labkit-{ended.pid}-dead"]:
+        (folder / "inside").mkdir(parents=True)
+    with _notebook._private_folder() as private:
+        assert sorted(tmp_path.iterdir()) == sorted([*kept, Path(private)])
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 def wait_for(condition, seconds: float = 60) -> None:

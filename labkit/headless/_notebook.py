@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from labkit.records import now
 KERNEL_START_SECONDS = 300  # many kernels that start at once on few cores are slow, not dead
 LINES_SHOWN = 20
 SOURCE_SHOWN = 6
-LONGEST_SOCKET_FOLDER = 80  # bytes; a socket's whole path must fit 107
+LONGEST_SOCKET_FOLDER = 70  # bytes; a socket's whole path must fit 107
 
 
 class HeadlessError(RuntimeError):
@@ -170,8 +171,9 @@ def _excerpt(cell: NotebookNode) -> list[str]:
 def _private_folder() -> Iterator[str]:
     """A fresh folder for one kernel: its sockets, which cross-talk in a shared one, and its IPython profile and history."""
     short = tempfile.gettempdir() if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_SOCKET_FOLDER else "/tmp"
+    _remove_left_over(Path(short))
     before = os.environ.get("IPYTHONDIR")
-    with tempfile.TemporaryDirectory(prefix="labkit-", dir=short, ignore_cleanup_errors=True) as private:
+    with tempfile.TemporaryDirectory(prefix=f"labkit-{os.getpid()}-", dir=short, ignore_cleanup_errors=True) as private:
         os.environ["IPYTHONDIR"] = private
         try:
             yield private
@@ -179,6 +181,19 @@ def _private_folder() -> Iterator[str]:
             os.environ.pop("IPYTHONDIR")
             if before is not None:
                 os.environ["IPYTHONDIR"] = before
+
+
+def _remove_left_over(temporary: Path) -> None:
+    """Remove private folders of processes that were killed and could not do it themselves."""
+    for folder in temporary.glob("labkit-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit():
+            try:
+                os.kill(int(owner), 0)
+            except ProcessLookupError:
+                shutil.rmtree(folder, ignore_errors=True)
+            except (PermissionError, OverflowError):
+                continue  # somebody else's
 
 
 @contextlib.contextmanager
