@@ -6,6 +6,7 @@ from labkit.contribution.frames import (
     GRADIENT_FRAMES,
     Contribution,
     Request,
+    altered,
     choose_frames,
     deep_contribution,
     default_layers,
@@ -22,7 +23,7 @@ from labkit.contribution.reliance import reliance_over_noise
 from labkit.contribution.sanity import SanityStep, sanity_steps, steps_by_kind, steps_table
 
 __all__ = [
-    "EVERY", "GRADIENT_FRAMES", "OPINIONS", "Contribution", "Request", "SanityStep", "captions", "choose_frames",
+    "EVERY", "GRADIENT_FRAMES", "OPINIONS", "Contribution", "Request", "SanityStep", "altered", "captions", "choose_frames",
     "deep_contribution", "default_layers", "frame_contribution", "gradient_contribution", "maps_path", "measured_means",
     "noised_labels", "rank_correlations", "raw_maps", "reliance_over_noise", "removal_share", "sanity_steps",
     "share_by_place", "split_opinions", "steps_by_kind", "steps_table", "verdict",

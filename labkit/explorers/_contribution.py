@@ -7,7 +7,7 @@ from torch import Tensor
 
 from labkit.attribution import BranchMeans, noised_layercam
 from labkit.config import AnalysisSettings
-from labkit.contribution import measured_means
+from labkit.contribution import altered, measured_means
 from labkit.datasets import Batch
 from labkit.experiments import Experiment
 from labkit.explorers._pictures import EVIDENCE, SCALAR, fitted, levels, outlined, striped
@@ -134,12 +134,8 @@ def averaged_maps(
 
 
 def _noised(experiment: Experiment, state: ContributionState) -> Experiment:
-    """The experiment at the state's pixel noise; opened frames are shared."""
-    if state.pixel_std == experiment.noising.pixel_std:
-        return experiment
-    other = replace(experiment, noising=replace(experiment.noising, pixel_std=state.pixel_std))
-    vars(other)["train_split"] = experiment.train_split
-    return other
+    """The experiment at the state's pixel noise."""
+    return altered(experiment, noising=replace(experiment.noising, pixel_std=state.pixel_std))
 
 
 def _frame_with(experiment: Experiment, category: int, *, among: int = 20) -> int:
