@@ -24,6 +24,7 @@ class Target(StrEnum):
     teacher = "teacher"
     student = "student"
     analysis = "analysis"
+    study = "study"
     all = "all"
 
 
@@ -34,6 +35,7 @@ def run(
     seeds: Annotated[str, typer.Option(help="Seeds of `all`, separated by commas.")] = "0",
     jobs: Annotated[int, typer.Option(min=0, help="Runs of `all` side by side; 0 = two on a CPU, one on a GPU.")] = 0,
     timeout: Annotated[float, typer.Option(min=0, help="Seconds for each notebook; 0 = no limit.")] = 0,
+    receipt: Annotated[Path | None, typer.Option(help="For schedulers: a JSON file written when the run is done.")] = None,
     debug: Debug = False,
 ) -> None:
     """Run a notebook headless, or the whole thread (`all`). Settings and data are checked before anything starts.
@@ -41,7 +43,10 @@ def run(
     Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing started; 124 time limit, 130 Ctrl-C, 143 SIGTERM.
     Whatever stopped it, the same command goes on from the last checkpoint.
     """
-    with _told_in_words(debug):
+    from labkit.receipts import JobFiles, reported
+
+    job = JobFiles(receipt.absolute()) if receipt else None
+    with _told_in_words(debug), reported(job) if job else contextlib.nullcontext():
         from labkit import headless
 
         parent = os.environ.pop(headless.PARENT, "")
@@ -55,7 +60,39 @@ def run(
                 raise headless.HeadlessError(f"failed: {', '.join(failed)}.")
             return
         settings = headless.check_settings(target.value, values)
-        print(headless.run_notebook(target.value, settings, timeout=timeout))
+        if job:
+            print(headless.run_job(target.value, settings, job, timeout=timeout))
+        else:
+            print(headless.run_notebook(target.value, settings, timeout=timeout))
+
+
+@app.command()
+def matrix(
+    what: Annotated[str, typer.Argument(metavar="[status] FILE", help="A matrix file, such as labkit/workflow/tiny.yaml.")],
+    file: Annotated[str, typer.Argument(hidden=True)] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be started, also as plain commands; start nothing.")] = False,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs side by side; 0 = two on a CPU, one on a GPU, the profile's on a cluster.")] = 0,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="After a failure, start what does not depend on it.")] = False,
+    profile: Annotated[str, typer.Option(help="local, slurm, or a folder with a Snakemake profile.")] = "local",
+    debug: Debug = False,
+) -> None:
+    """Make every run of a matrix file that is not there yet, then its tables; `matrix status FILE` says how far it is.
+
+    Exit codes as of `run`. Whatever stopped it, the same command goes on; nothing is made twice.
+    """
+    with _told_in_words(debug):
+        from labkit import headless, workflow
+        from labkit.config import SettingsError
+
+        if file and what != "status":
+            raise SettingsError(f"labkit matrix {what} {file}: expected one file, or: labkit matrix status FILE.")
+        if file or dry_run:
+            for line in workflow.status(file) if file else workflow.dry_run(what, profile=profile):
+                print(line)
+            return
+        failed = workflow.run_matrix(what, jobs=jobs, keep_going=keep_going, profile=profile)
+        if failed:
+            raise headless.HeadlessError(f"not made: {', '.join(failed)}.")
 
 
 @app.command()

@@ -114,6 +114,18 @@ def held(path: Path, *, patience: float = 20) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_UN)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file now; one made by `held`."""
+    try:
+        with path.open("a") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
 def remove_parts(folder: Path) -> None:
     """Remove what a killed process left half-written in a folder; to be called by the holder of its lock."""
     for left in folder.glob(f".*{PART}"):

@@ -43,8 +43,9 @@ class Run:
 
     @property
     def state(self) -> str:
-        """running, failed, complete, or absent."""
-        return self.manifest().get("state", "absent")
+        """running, failed, complete, lost (complete, but its weights are gone since), or absent."""
+        state = self.manifest().get("state", "absent")
+        return "lost" if state == "complete" and not (self.folder / "model.safetensors").is_file() else state
 
     def manifest(self) -> dict[str, Any]:
         path = self.folder / "manifest.json"
@@ -86,6 +87,11 @@ class Run:
         """The last thing a run does: hash the outputs, then say complete."""
         outputs = {name: file_hash(self.folder / name) for name in OUTPUTS}
         self.mark("complete", finished=now(), outputs=outputs, **facts)
+
+
+def receipt_of(run: Run) -> dict[str, str]:
+    """What a scheduler is told of a complete run: which it is, its weights, and those of its teacher."""
+    return {"run_id": run.run_id, "checkpoint": run.checkpoint_hash(), "teacher": run.teacher.checkpoint_hash() if run.teacher else ""}
 
 
 def project_root() -> Path:

@@ -16,7 +16,7 @@ ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "
 MODULES = sorted((ROOT / "labkit").rglob("*.py"))
 FLOORS = [
     {"lnm", "streams", "config", "losses", "metrics", "files"},
-    {"recipes"},
+    {"recipes", "receipts"},
     {"datasets", "models"},
     {"steps", "attribution"},
     {"records"},
@@ -28,7 +28,9 @@ FLOORS = [
     {"plots", "analysis"},
     {"explorers"},
     {"widgets", "evaluation"},
+    {"matrix"},
     {"headless"},
+    {"workflow"},
     {"cli"},
     {"__main__"},
 ]
@@ -37,9 +39,15 @@ DOORS = {
     "segmentation_models_pytorch": {"models"},
     "pytorch_grad_cam": {"attribution"},
     "captum": {"attribution"},
-    "papermill": {"headless"},
-    "nbclient": {"headless"},
+    "papermill": {"matrix"},
+    {"headless"},
+    {"workflow"},
+    "nbclient": {"matrix"},
+    {"headless"},
+    {"workflow"},
     "ipywidgets": {"widgets"},
+    "snakemake": {"workflow"},
+    "snakemake_executor_plugin_slurm": {"workflow"},
 }
 
 

@@ -9,19 +9,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.config import AnalysisSettings, NoisingSettings, Settings, StudentSettings, TeacherSettings
-from labkit.files import FileError
+from labkit.config import AnalysisSettings, NoisingSettings, Settings, StudentSettings, StudySettings, TeacherSettings
+from labkit.files import FileError, write_bytes, write_json
 from labkit.headless._notebook import HeadlessError, execute
+from labkit.matrix import plan, read_matrix, study_files, study_of
 from labkit.planning import checked, look_through, planned_run
-from labkit.records import Run, figures_folder, project_root, runs_folder
+from labkit.products import MANIFEST
+from labkit.receipts import JobFiles
+from labkit.records import Run, figures_folder, project_root, receipt_of, runs_folder
 
 NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
     "noising": ("00_label_noising", NoisingSettings),
     "teacher": ("01_teacher_training", TeacherSettings),
     "student": ("02_student_distillation", StudentSettings),
     "analysis": ("03_analysis", AnalysisSettings),
+    "study": ("04_study", StudySettings),
 }
 TRAINING = ("teacher", "student")
+THREAD = ("noising", *TRAINING, "analysis")  # what `labkit run all` runs
 
 
 def check_settings(name: str, values: Mapping[str, Any], *, taught_by: str | None = None) -> Settings:
@@ -43,11 +48,11 @@ def run_notebook(name: str, settings: Settings, *, timeout: float = 0) -> Path:
         HeadlessError: the notebook did not end, or ended without what it is there for.
     """
     run = planned_run(settings) if name in TRAINING else None
-    folder = run.folder if run else runs_folder(settings.runs) / f"{settings.dataset}-{name}"
+    folder = _folder(name, settings)
     if run and run.state == "complete":
         print(f"{run.run_id}: complete, skipped")
         return folder
-    for split in ("train", "val") if run else ("val",):
+    for split in ("train", "val") if run else ("val",) if name != "study" else ():
         look_through(settings, split)
     began = time.time()
     executed = folder / f"{NOTEBOOKS[name][0]}.ipynb"
@@ -63,11 +68,48 @@ def run_notebook(name: str, settings: Settings, *, timeout: float = 0) -> Path:
     if run and run.state != "complete":
         raise HeadlessError(f"{executed.stem}: ended with the run {run.state}; expected complete. Evidence: {executed}.")
     if not run:
-        last = "noising.png" if name == "noising" else f"contribution_{settings.category}.png"
-        product = figures_folder(settings.figures, settings.runs, settings.dataset) / last
+        product = _product(name, settings)
         if not (product.is_file() and product.stat().st_mtime >= began - 1):
             raise HeadlessError(f"{executed.stem}: ended without writing {product}. Evidence: {executed}.")
     return folder
+
+
+def _folder(name: str, settings: Settings) -> Path:
+    """Where the executed notebook goes."""
+    if name in TRAINING:
+        return planned_run(settings).folder
+    if isinstance(settings, StudySettings):
+        return study_files(read_matrix(settings.matrix)).receipt.with_suffix("")
+    return runs_folder(settings.runs) / f"{settings.dataset}-{name}"
+
+
+def _product(name: str, settings: Settings) -> Path:
+    """The last file a notebook that trains nothing writes."""
+    if isinstance(settings, StudySettings):
+        return read_matrix(settings.matrix).figures_folder / MANIFEST
+    last = "noising.png" if name == "noising" else f"contribution_{settings.category}.png"
+    return figures_folder(settings.figures, settings.runs, settings.dataset) / last
+
+
+def run_job(name: str, settings: Settings, files: JobFiles, *, timeout: float = 0) -> Path:
+    """The same as a scheduler's job: the executed notebook is kept beside the receipt, which is written last.
+
+    Raises:
+        as `run_notebook`; there is no receipt then.
+    """
+    executed = _folder(name, settings) / f"{NOTEBOOKS[name][0]}.ipynb"
+    try:
+        folder = run_notebook(name, settings, timeout=timeout)
+    finally:
+        if executed.is_file():
+            write_bytes(files.notebook, executed.read_bytes())
+    write_json(files.receipt, receipt_of(planned_run(settings)) if name in TRAINING else _study_receipt(settings))
+    return folder
+
+
+def _study_receipt(settings: Settings) -> dict[str, str]:
+    matrix = read_matrix(settings.matrix)
+    return {"made_from": study_of(matrix, plan(matrix))}
 
 
 def _mark_failed(run: Run, reason: str) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from labkit.config import Settings, SettingsError, TeacherSettings, nearest_name
 from labkit.headless._notebook import LINES_SHOWN, stoppable
-from labkit.headless._runs import NOTEBOOKS, TRAINING, check_settings
+from labkit.headless._runs import NOTEBOOKS, THREAD, TRAINING, check_settings
 from labkit.planning import look_through, planned_run
 from labkit.recipes import idle_settings
 from labkit.records import runs_folder
@@ -51,7 +51,7 @@ def run_all(values: Mapping[str, Any], *, seeds: list[int], jobs: int, timeout: 
     Raises:
         SettingsError, DataError: every fault; nothing is started.
     """
-    routed = {name: route(name, values) for name in NOTEBOOKS}
+    routed = {name: route(name, values) for name in THREAD}
     checked = _checked(routed)
     for split in ("train", "val"):
         look_through(checked["teacher"], split)
@@ -100,14 +100,14 @@ def route(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         SettingsError: a name no notebook knows, or one that `all` sets itself.
     """
-    known = {notebook: set(settings.model_fields) for notebook, (_, settings) in NOTEBOOKS.items()}
+    known = {notebook: set(NOTEBOOKS[notebook][1].model_fields) for notebook in THREAD}
     taken = {}
     for full, value in values.items():
         role, _, plain = full.rpartition(".")
         if plain in ALL_SETS or plain == "seed":
             hint = "use --seeds" if plain == "seed" else "labkit run all sets it itself"
             raise SettingsError(f"setting {full}: not here; {hint}.")
-        if role not in ("", *NOTEBOOKS) or not any(plain in known[notebook] for notebook in ([role] if role else NOTEBOOKS)):
+        if role not in ("", *THREAD) or not any(plain in known[notebook] for notebook in ([role] if role else THREAD)):
             every = set().union(*known.values())
             raise SettingsError(f"setting {full}: no notebook has it; {nearest_name(plain, every)}")
         if role in ("", name) and plain in known[name]:
@@ -171,7 +171,7 @@ def _run_job(job: _Job, values: dict[str, Any], logs: Path, running: set[subproc
         finally:
             running.discard(process)
     seconds = f"after {time.monotonic() - began:.0f} s"
-    _say(job, f"FAILED {seconds}, log in {log}\n{_report(log)}" if failed else f"done {seconds}. {_last_line(log)}")
+    _say(job, f"FAILED {seconds}, log in {log}\n{report(log)}" if failed else f"done {seconds}. {_last_line(log)}")
     return failed
 
 
@@ -186,9 +186,11 @@ def _last_line(log: Path) -> str:
     return lines[-1][:110] if lines else "starting"
 
 
-def _report(log: Path) -> str:
-    """What a job that failed said of it: its closing message, or where it was killed its last lines."""
+def report(log: Path, lines: int = LINES_SHOWN) -> str:
+    """What a job that failed said of it: its closing message, or where it was killed its last lines; "" where it said nothing."""
+    if not log.is_file():
+        return ""
     text = log.read_bytes().decode(errors="replace")  # read_text would turn the \r of a progress bar into a line
     _, found, message = text.rpartition("\nlabkit: ")
-    lines = message.splitlines() if found else [line.rpartition("\r")[2] for line in text.rstrip().split("\n")][-LINES_SHOWN:]
-    return "\n".join(f"    {line}" for line in lines)
+    said = message.splitlines() if found else [line.rpartition("\r")[2] for line in text.rstrip().split("\n")]
+    return "\n".join(f"    {line}" for line in said[-lines:])
