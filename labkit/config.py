@@ -171,6 +171,7 @@ class TeacherSettings(TrainSettings):
     label_scale: OrRecipeFloat = Field(-1, description="label channel, in units of the normalised image's std")
     void_policy: Literal["own", "zero"] = Field("own", description="void has its own weight, or weight 0")
     label_channels: Positive = Field(1, description="independent codes per class")
+    weights: Literal["random", "fixed"] = Field("random", description="class weights redrawn for each image and path, or the fixed ramp")
     label_init: Literal["normal", "zeros"] = Field("normal", description="label slice of the first convolution: N(0, .1^2) or 0")
     consistency_weight: OrRecipeFloat = Field(-1, description="weight of the dual-path consistency")
     consistency_distance: DistanceName = Field("cwd", description="distance between the two paths")

@@ -275,7 +275,7 @@ def _assemble(run: Run) -> Experiment:
 def _noising(settings: TeacherSettings, info: DatasetInfo) -> LabelNoising:
     return LabelNoising(
         num_classes=info.num_classes, class_std=settings.class_std, pixel_std=settings.pixel_std, label_scale=settings.label_scale,
-        void_policy=settings.void_policy, label_channels=settings.label_channels,
+        void_policy=settings.void_policy, label_channels=settings.label_channels, weights=settings.weights,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from labkit.config import AnalysisSettings, NoisingSettings, Settings, SettingsE
 from labkit.datasets import DataError, dataset_info, dataset_recipe, preflight
 from labkit.engine import choose_device
 from labkit.models import check_names
-from labkit.recipes import refuse_idle, resolve
+from labkit.recipes import refuse_idle, repeated_ramp, resolve
 from labkit.records import RecordError, Run, describe_run, find_run, runs_folder
 
 
@@ -63,8 +63,8 @@ def _check_run(settings: TeacherSettings | StudentSettings, faults: list[str], t
 def _check_view(settings: Settings) -> None:
     if isinstance(settings, NoisingSettings):
         dataset_recipe(settings.dataset, settings.recipe)
-        if settings.weights == "fixed" and settings.label_channels > 1:
-            raise SettingsError("setting label_channels: more than 1 with weights=fixed; the ramp is one code. Use weights=random.")
+        if fault := next(repeated_ramp(settings.model_dump()), ""):
+            raise SettingsError(fault)
     elif isinstance(settings, AnalysisSettings):
         info = dataset_info(settings.dataset)
         if settings.category not in info.class_names:
@@ -106,9 +106,24 @@ def find_teacher(settings: StudentSettings) -> Run:
         raise SettingsError(f"setting teacher: {teacher.run_id} is in another runs folder; expected it beside the student's. Copy it.")
     if teacher.settings.dataset != settings.dataset:
         raise SettingsError(f"setting teacher: {teacher.run_id} was trained on {teacher.settings.dataset}; expected {settings.dataset}.")
-    if settings.distill_weights == "fixed" and teacher.method == "lad" and teacher.settings.label_channels > 1:
-        raise SettingsError("setting distill_weights: got fixed; the ramp is one code, and the teacher reads several. Use random.")
+    refuse_strange_weights(settings, teacher.settings)
     return teacher
+
+
+def refuse_strange_weights(student: StudentSettings, teacher: TeacherSettings) -> None:
+    """Refuse class weights an assisted teacher cannot be shown while it distils; a plain one is shown none.
+
+    Raises:
+        SettingsError: the ramp for a teacher of several codes, or random weights for one that was trained with the ramp.
+    """
+    if teacher.method == "none":
+        return
+    if student.distill_weights == "fixed" and teacher.label_channels > 1:
+        raise SettingsError("setting distill_weights: got fixed; the ramp is one code, and the teacher reads several. Use random.")
+    if student.distill_weights == "random" and teacher.weights == "fixed":
+        raise SettingsError(
+            "setting distill_weights: got random; the teacher was trained with weights=fixed and has only ever seen the ramp. Use fixed."
+        )
 
 
 def look_through(settings: TrainSettings | NoisingSettings | AnalysisSettings, split: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labkit.config import Recipe, SettingsError, TeacherSettings, TrainSettings
@@ -16,6 +16,9 @@ NOT_IN_THE_RECIPE = frozenset(
         "checkpoint_every_steps", "checkpoint_every_minutes",
     }
 )  # fmt: skip
+
+# Earlier runs were made so, before the setting existed: at this value it is left out of every hash, and their ids still hold.
+CAME_LATER: dict[str, Any] = {"weights": "random"}
 
 
 def resolve(settings: TrainSettings, recipe: Recipe) -> TrainSettings:
@@ -55,17 +58,27 @@ def _contradictions(final: dict[str, Any]) -> Iterator[str]:
         crop, largest = final[f"crop_{side}"], round(final[side] * final["scale_max"])
         if crop > largest:
             yield f"setting crop_{side}: got {crop} pixels; expected at most {largest}, the image's {side} at the largest zoom."
+    yield from repeated_ramp(final)
+
+
+def repeated_ramp(values: Mapping[str, Any]) -> Iterator[str]:
+    """The fault of asking for several label channels of the fixed ramp, by settings of any kind; none for a plain teacher."""
+    if values.get("weights") == "fixed" and values["label_channels"] > 1 and values.get("method") != "none":
+        yield "setting label_channels: more than 1 with weights=fixed; the ramp is one code. Use weights=random."
 
 
 def idle_settings(settings: TrainSettings, *, taught_by: str | None) -> frozenset[str]:
-    """Names of settings that mean nothing for this run: noising without a label to noise, distillation without a teacher.
+    """Names of settings that mean nothing for this run: noising without a label to noise, a width of what is not drawn, distillation
+    without a teacher.
 
     Args:
         taught_by: method of a student's teacher, None where there is none.
     """
     own = frozenset(type(settings).model_fields) - frozenset(TrainSettings.model_fields)
     if isinstance(settings, TeacherSettings):
-        return frozenset() if settings.method == "lad" else own - {"method"}
+        if settings.method == "none":
+            return own - {"method"}
+        return frozenset({"class_std"}) if settings.weights == "fixed" else frozenset()
     return {"lad": frozenset(), "none": frozenset({"distill_weights", "pixel_std"}), None: own}[taught_by]
 
 
@@ -79,14 +92,7 @@ def refuse_idle(settings: TrainSettings, recipe: Recipe, *, taught_by: str | Non
     Raises:
         SettingsError: every such setting, with what makes it idle.
     """
-    if isinstance(settings, TeacherSettings):
-        because = "a plain teacher reads no label; use method=lad"
-    else:
-        because = (
-            "a student alone has no teacher; set teacher"
-            if taught_by is None
-            else "a plain teacher is shown no label; take an assisted one"
-        )
+    because = _why_idle(settings, taught_by)
     faults = {}
     for name in sorted(idle_settings(settings, taught_by=taught_by)):
         value, default = getattr(settings, name), type(settings).model_fields[name].default
@@ -96,7 +102,18 @@ def refuse_idle(settings: TrainSettings, recipe: Recipe, *, taught_by: str | Non
         raise SettingsError("\n".join(faults.values()), names=faults)
 
 
+def _why_idle(settings: TrainSettings, taught_by: str | None) -> str:
+    if isinstance(settings, TeacherSettings):
+        if settings.method == "none":
+            return "a plain teacher reads no label; use method=lad"
+        return "the fixed ramp is not drawn; use weights=random"
+    if taught_by is None:
+        return "a student alone has no teacher; set teacher"
+    return "a plain teacher is shown no label; take an assisted one"
+
+
 def settings_hash(settings: dict[str, Any], *, leave_out: frozenset[str] = frozenset()) -> str:
     """First 8 hex digits over what a run computes; device, folders and logging do not count."""
-    kept = {name: value for name, value in settings.items() if name not in NOT_IN_THE_RECIPE | leave_out}
+    counted = {name: value for name, value in settings.items() if name not in NOT_IN_THE_RECIPE | leave_out}
+    kept = {name: value for name, value in counted.items() if (name, value) not in CAME_LATER.items()}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,6 +1,7 @@
 """What a teacher leans on, over frames and splits: known networks give known shares, and every table says what it holds."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -235,6 +236,9 @@ def test_captions_name_run_noise_frames_and_limit(fitted):
     said = contribution.captions.maps_caption(fitted, request, found, category="car", frames=["val_00007"], limit=0.1234)
     for fact in (fitted.run.run_id, "label scale 3", "pixel std 0.03", "val_00007", "0.123 logits", "seeds 2-4", "at least 3%"):
         assert fact in said
+    assert "class std 1," in said
+    ramp = replace(fitted, noising=replace(fitted.noising, weights="fixed"))
+    assert "label scale 3, class weights the fixed ramp, pixel std 0.03" in contribution.captions.teacher_in_words(ramp)
     table = contribution.split_opinions(fitted, fitted.val_split, frames=2, request=Request())
     assert "over 2 frames" in contribution.captions.opinions_caption(fitted, Request(), table)
     assert "by removal" in contribution.verdict(table)

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 import math
@@ -9,7 +10,7 @@ from labkit import engine, experiments
 from labkit.config import SettingsError, StudentSettings, TeacherSettings
 from labkit.engine import TrainingError, learning_rate_at
 from labkit.records import RecordError, load_run
-from labkit.steps import StepOutput
+from labkit.steps import StepOutput, predict_from_image
 
 SMALL = {
     "train_size": 8, "val_size": 4, "height": 32, "width": 64, "crop_height": 32, "crop_width": 64,
@@ -175,6 +176,25 @@ def test_the_teacher_is_shown_the_students_noising(trained):
     assert (shown.weights, shown.pixel_std, shown.label_scale) == ("fixed", 0.5, 3)
     plain = student(runs, teacher=trained[1].run.run_id)
     assert experiments.shown_to_student(plain) is None
+
+
+def test_a_teacher_of_the_fixed_ramp_trains_on_it_and_is_judged_with_it(tmp_path):
+    """Without pixel noise both paths then read the same label: the clean label of the ablation."""
+    clean = teacher(tmp_path, weights="fixed", pixel_std=0)
+    batch = clean.train_batches[0]
+    terms = experiments.training_step(clean)(batch, torch.Generator().manual_seed(0)).terms
+    assert terms["ce_a"] == terms["ce_b"]
+    assert terms["consistency"].item() == pytest.approx(0, abs=1e-6)
+    other = dataclasses.replace(clean, noising=dataclasses.replace(clean.noising, weights="random"))
+    assert experiments.training_step(other)(batch, torch.Generator().manual_seed(0)).terms["consistency"] > 1e-6
+    experiments.fit(clean)
+    again = experiments.load_experiment(load_run(clean.run.folder))
+    assert again.noising == clean.noising
+    ramp = torch.linspace(-1.1, 1.0, 9)[batch.target.masked_fill(batch.target == 255, 8)][:, None]
+    expected = predict_from_image(again.network, batch._replace(images=torch.cat([batch.images, 3 * ramp], 1)))
+    torch.testing.assert_close(again.logits("true_label", batch), expected)
+    taught = student(tmp_path, teacher=clean.run.run_id, distill_weights="fixed", pixel_std=0)
+    assert experiments.shown_to_student(taught) == clean.noising
 
 
 def test_a_student_is_no_teacher(trained):

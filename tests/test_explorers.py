@@ -230,6 +230,19 @@ def test_predictions_are_those_the_run_is_scored_by(runs):
     assert torch.equal(answers["operated label"], answers["true label"])
 
 
+def test_a_teacher_of_the_fixed_ramp_is_shown_its_ramp(tmp_path):
+    settings = TeacherSettings(**TINY, weights="fixed", pixel_std=0, runs=str(tmp_path))
+    fit(prepare(settings))
+    explorer = explorers.teacher(TeacherSettings(**TINY, runs=str(tmp_path)))
+    view = explorer.draw(explorer.state)
+    assert "Two noisings (seeds 0 and 1) disagree on 0.0 % of the labelled pixels." in view.readout
+    other = explorer.draw(replace(explorer.state, seed=5))
+    assert [one.content for one in other.panels] == [one.content for one in view.panels]  # nothing is drawn at random
+    given = dict(pair.split("=", 1) for pair in shlex.split(explorer.commands(explorer.state)["labkit"])[4::2])
+    assert (given["weights"], "class_std" in given) == ("fixed", False)
+    assert prepare(headless.check_settings("teacher", given)).run.recipe_hash == prepare(settings).run.recipe_hash
+
+
 def test_a_plain_teacher_is_shown_without_a_label(runs):
     explorer = explorers.teacher(TeacherSettings(**TINY, runs=runs))
     plain = next(one for one in explorer.controls[0].options if "-none-" in one)

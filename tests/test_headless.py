@@ -206,6 +206,16 @@ def test_all_tells_the_faults_of_every_notebook_at_once(tmp_path):
         assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(("values", "words"), [
+    ({"weights": "fixed"}, "got random; the teacher was trained with weights=fixed"),
+    ({"label_channels": 2, "distill_weights": "fixed"}, "got fixed; the ramp is one code, and the teacher reads several"),
+])  # fmt: skip
+def test_all_refuses_class_weights_its_assisted_teacher_could_not_be_shown(tmp_path, values, words):
+    with pytest.raises(SettingsError, match=f"^setting distill_weights: {words}[^\n]*$"):
+        headless.run_all(values | {"runs": str(tmp_path)}, seeds=[0], jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_all_gives_no_run_a_setting_that_means_nothing_to_it():
     values = {"seed": 1, "label_scale": 2, "distillation_weight": 5, "pixel_std": 0.1, "batch_size": 4}
     student = {name: values[name] for name in ("seed", "distillation_weight", "pixel_std", "batch_size")}
@@ -215,6 +225,7 @@ def test_all_gives_no_run_a_setting_that_means_nothing_to_it():
     plain = {"method": "none", "seed": 1, "label_scale": 2, "batch_size": 4}
     assert _thread._concerning(_thread._Job("", "teacher", plain)).values == {"method": "none", "seed": 1, "batch_size": 4}
     assert _thread._concerning(_thread._Job("", "teacher", plain | {"method": "lad"})).values["label_scale"] == 2
+    assert "weights" not in _thread._concerning(_thread._Job("", "teacher", plain | {"weights": "fixed"})).values
 
 
 def test_a_failed_jobs_own_report_is_shown(tmp_path):

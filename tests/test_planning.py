@@ -54,6 +54,10 @@ def said(tmp_path, monkeypatch):
         ({"crop_height": 9999}, r"setting crop_height: got 9999 pixels; expected at most \d+, the image's height at the largest zoom."),
         ({"momentum": 0.5, "optimiser": "adamw"}, "setting momentum: got 0.5, which means nothing with optimiser=adamw. Leave it out."),
         ({"method": "none", "class_std": 2}, "setting class_std: got 2.0, which means nothing here: a plain teacher reads no label; .*"),
+        ({"method": "none", "weights": "fixed"}, "setting weights: got 'fixed', which means nothing here: .*"),
+        ({"weights": "fixed", "class_std": 2}, "setting class_std: got 2.0, which means nothing here: the fixed ramp is not drawn; .*"),
+        ({"weights": "fixed", "label_channels": 2}, "setting label_channels: more than 1 with weights=fixed; the ramp is one code. .*"),
+        ({"weights": "ramp"}, "setting weights: got 'ramp'; expected one of random, fixed"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -171,6 +175,23 @@ def test_a_teacher_is_found_by_id_and_by_folder(tmp_path, teacher):
 def test_the_ramp_and_a_teacher_of_several_codes_contradict_each_other(said, teacher):
     (line,) = said(StudentSettings, teacher=teacher(label_channels=2), distill_weights="fixed")
     assert line == "setting distill_weights: got fixed; the ramp is one code, and the teacher reads several. Use random."
+
+
+def test_a_teacher_that_has_only_seen_the_ramp_is_shown_nothing_else(said, teacher, tmp_path):
+    name = teacher(weights="fixed")
+    (line,) = said(StudentSettings, teacher=name)
+    assert line == (
+        "setting distill_weights: got random; the teacher was trained with weights=fixed and has only ever seen the ramp. Use fixed."
+    )
+    with pytest.raises(SettingsError, match="only ever seen the ramp"):
+        planned_run(StudentSettings(teacher=name, runs=str(tmp_path)))
+    assert planned_run(StudentSettings(teacher=name, runs=str(tmp_path), distill_weights="fixed")).teacher.run_id == name
+
+
+def test_faults_of_the_ramp_come_with_the_others(said):
+    lines = said(weights="fixed", label_channels=2, class_std=2, encoder="resnet19", seed=-1)
+    assert {line.split(":")[0] for line in lines} == {f"setting {name}" for name in ("label_channels", "class_std", "encoder", "seed")}
+    assert len(lines) == 4
 
 
 def test_a_plain_teacher_is_shown_nothing(said, teacher):

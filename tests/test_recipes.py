@@ -4,7 +4,7 @@ import pytest
 
 from labkit.config import Recipe, SettingsError, StudentSettings, TeacherSettings, TrainSettings
 from labkit.datasets import available, dataset_info
-from labkit.recipes import NOT_IN_THE_RECIPE, idle_settings, refuse_idle, resolve, settings_hash
+from labkit.recipes import CAME_LATER, NOT_IN_THE_RECIPE, idle_settings, refuse_idle, resolve, settings_hash
 
 RECIPE = Recipe(
     train_size=40, val_size=30, height=64, width=128, crop_height=48, crop_width=96, scale_min=0.5, scale_max=2, brightness=0.3,
@@ -83,6 +83,18 @@ def test_names_left_out_of_the_hash_exist():
     assert TrainSettings.model_fields.keys() >= NOT_IN_THE_RECIPE
 
 
+def test_a_setting_that_came_later_counts_only_where_it_differs_from_what_earlier_runs_did():
+    base = resolve(TeacherSettings(), RECIPE).model_dump()
+    earlier = {name: value for name, value in base.items() if name not in CAME_LATER}
+    assert len(earlier) == len(base) - len(CAME_LATER)
+    assert settings_hash(base) == settings_hash(earlier)
+    assert settings_hash(base | {"weights": "fixed"}) != settings_hash(earlier)
+
+
+def test_what_came_later_has_the_earlier_value_by_default_so_that_old_commands_name_old_runs():
+    assert {name: TeacherSettings.model_fields[name].default for name in CAME_LATER} == CAME_LATER
+
+
 # contradictions
 
 
@@ -104,6 +116,7 @@ def test_every_recipe_resolves_and_resolves_again(name, recipe, kind):
         ({"width": 47}, "setting crop_width: got 96 pixels; expected at most 94, the image's width at the largest zoom."),
         ({"scale_max": 0.5}, "setting crop_height: got 48 pixels; expected at most 32, the image's height"),
         ({"momentum": 0.5}, "setting momentum: got 0.5, which means nothing with optimiser=adamw. Leave it out."),
+        ({"weights": "fixed", "label_channels": 2}, "setting label_channels: more than 1 with weights=fixed; the ramp is one code."),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(values, words):
@@ -153,9 +166,19 @@ SHOWN = {"distill_weights": "fixed", "pixel_std": 0.5}
 
 
 def test_label_settings_of_a_plain_teacher_are_refused():
-    said = idle(TeacherSettings, method="none", **LABEL, **CONSISTENCY)
+    said = idle(TeacherSettings, method="none", weights="fixed", **LABEL, **CONSISTENCY)
     assert "a plain teacher reads no label; use method=lad, or leave class_std out." in said
     refuse_idle(TeacherSettings(**LABEL, **CONSISTENCY), RECIPE, taught_by=None)
+
+
+def test_the_width_of_class_weights_that_are_not_drawn_is_refused():
+    with pytest.raises(SettingsError) as caught:
+        refuse_idle(TeacherSettings(weights="fixed", class_std=2), RECIPE, taught_by=None)
+    assert caught.value.names == {"class_std"}
+    assert str(caught.value) == (
+        "setting class_std: got 2.0, which means nothing here: the fixed ramp is not drawn; use weights=random, or leave class_std out."
+    )
+    refuse_idle(TeacherSettings(weights="fixed", pixel_std=0, label_scale=5), RECIPE, taught_by=None)
 
 
 def test_distillation_settings_without_a_teacher_are_refused():
@@ -171,7 +194,13 @@ def test_what_a_plain_teacher_cannot_be_shown_is_refused():
 
 @pytest.mark.parametrize(
     ("settings", "taught_by"),
-    [(TeacherSettings(method="none"), None), (StudentSettings(), None), (StudentSettings(), "none"), (StudentSettings(), "lad")],
+    [
+        (TeacherSettings(method="none"), None),
+        (TeacherSettings(weights="fixed"), None),
+        (StudentSettings(), None),
+        (StudentSettings(), "none"),
+        (StudentSettings(), "lad"),
+    ],
 )
 def test_defaults_and_the_recipe_s_own_values_are_never_idle(settings, taught_by):
     names = idle_settings(settings, taught_by=taught_by)

@@ -4,7 +4,7 @@ import pytest
 
 from labkit.config import Recipe, StudentSettings, TeacherSettings
 from labkit.datasets import dataset_recipe
-from labkit.files import write_json, write_text
+from labkit.files import read_json, write_json, write_text
 from labkit.recipes import resolve
 from labkit.records import (
     OUTPUTS,
@@ -59,6 +59,31 @@ def test_a_student_is_named_by_its_teacher_and_hashed_with_its_weights(tmp_path)
     alone = planned(tmp_path, student=True)
     assert [run.method for run in (of_assisted, of_plain, alone)] == ["lad", "kd", "none"]
     assert len({run.run_id[-8:] for run in (of_assisted, of_plain, alone)}) == 3
+
+
+@pytest.mark.parametrize(("method", "ending", "recipe_hash"), [("lad", "3c76ae8e", "a6539dd8"), ("none", "92d614ed", "a5fa8d73")])
+def test_later_settings_rename_no_run_on_record(tmp_path, method, ending, recipe_hash):
+    run = planned(tmp_path, method=method)
+    assert run.run_id == f"streets-teacher-{method}-unet-tu-mobilenetv3_small_100-s0-{ending}"
+    assert run.recipe_hash == recipe_hash
+
+
+def test_a_teacher_of_the_fixed_ramp_is_another_run(tmp_path):
+    drawn, fixed = planned(tmp_path), planned(tmp_path, weights="fixed")
+    assert fixed.run_id != drawn.run_id
+    assert fixed.recipe_hash != drawn.recipe_hash
+
+
+@pytest.mark.parametrize("dataset", ["streets", "camvid"])
+def test_committed_records_are_read_and_still_named_by_their_settings(tmp_path, dataset):
+    records = [read_json(path) for path in sorted((project_root() / "figures" / dataset / "records").glob("*.json"))]
+    for record in records:
+        write_json(tmp_path / record["run_id"] / "manifest.json", record)
+        write_json(tmp_path / record["run_id"] / "config.json", record["settings"])
+    assert records
+    for record in records:
+        run = load_run(tmp_path / record["run_id"])
+        assert describe_run(run.settings, run.teacher).run_id == record["run_id"]
 
 
 def test_only_complete_runs_count(tmp_path):

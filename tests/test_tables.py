@@ -98,5 +98,13 @@ def test_trials_show_the_settings_in_which_runs_differ(runs, tmp_path):
     assert table.set_index("run_id").loc[other.run_id, "learning_rate"] == 1e-3
 
 
+def test_trials_tell_teachers_of_the_ramp_from_those_of_drawn_weights(runs, tmp_path):
+    fixed = scored(planned(tmp_path, weights="fixed"), true_label=80.0, foreign_label=40.0, zero_label=50.0)
+    assert "weights" not in tables.trials_table(runs)
+    weights = tables.trials_table([*runs, fixed]).set_index("run_id").weights
+    assert weights[fixed.run_id] == "fixed"
+    assert weights.dropna().value_counts().to_dict() == {"random": 2, "fixed": 1}
+
+
 def test_no_runs_make_an_empty_table_with_the_same_columns():
     assert list(tables.results_table([]).columns) == tables.COLUMNS

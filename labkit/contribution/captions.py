@@ -14,9 +14,10 @@ BARELY = 1  # percent of IoU: below it a drop is noise
 def teacher_in_words(experiment: Experiment) -> str:
     """The run, its network and how its label is noised."""
     settings, noising = experiment.settings, experiment.noising
+    codes = f"class std {noising.class_std:g}" if noising.weights == "random" else "class weights the fixed ramp"
     return (
         f"Run {experiment.run.run_id}: assisted teacher, {settings.architecture} with {settings.encoder}, {settings.train_steps} steps "
-        f"on {settings.dataset}; label scale {noising.label_scale:g}, class std {noising.class_std:g}, pixel std {noising.pixel_std:g}."
+        f"on {settings.dataset}; label scale {noising.label_scale:g}, {codes}, pixel std {noising.pixel_std:g}."
     )
 
 

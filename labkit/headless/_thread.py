@@ -16,7 +16,7 @@ import torch
 from labkit.config import Settings, SettingsError, TeacherSettings, nearest_name
 from labkit.headless._notebook import LINES_SHOWN, stoppable
 from labkit.headless._runs import NOTEBOOKS, THREAD, TRAINING, check_settings
-from labkit.planning import look_through, planned_run
+from labkit.planning import look_through, planned_run, refuse_strange_weights
 from labkit.recipes import idle_settings
 from labkit.records import runs_folder
 
@@ -83,6 +83,11 @@ def _checked(routed: Mapping[str, dict[str, Any]]) -> dict[str, Settings]:
             found[name] = check_settings(name, given, taught_by="lad" if name == "student" else None)
         except SettingsError as error:
             faults += str(error).splitlines()
+    if {"teacher", "student"} <= found.keys():
+        try:
+            refuse_strange_weights(found["student"], found["teacher"])
+        except SettingsError as error:
+            faults.append(str(error))
     if faults:
         raise SettingsError("\n".join(dict.fromkeys(faults)))
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from labkit.config import SettingsError, StudentSettings, TeacherSettings, TrainSettings
 from labkit.datasets import DataError, dataset_recipe
 from labkit.matrix._file import SAME, MatrixFile, Scalar
-from labkit.planning import checked, planned_run
+from labkit.planning import checked, planned_run, refuse_strange_weights
 from labkit.recipes import idle_settings, resolve, settings_hash
 from labkit.records import Run
 
@@ -137,6 +137,8 @@ def _student(
         values["train_steps"] = before + _resolved("student", values).train_steps
     checked(StudentSettings, values, taught_by=taught_by)
     resolved = _resolved("student", values)
+    if teacher:
+        refuse_strange_weights(resolved, teacher.resolved)
     method = {None: "none", "none": "kd", "lad": "lad"}[taught_by]
     parts = [dataset, "student", method, resolved.architecture, resolved.encoder.replace("/", "_"), f"s{seed}"]
     key = "-".join([*parts, settings_hash(resolved.model_dump() | {"role": "student", "teacher": teacher.key if teacher else ""})])
