@@ -136,4 +136,6 @@ def _for_any_folder(parameters: dict[str, Any]) -> dict[str, Any]:
         os.environ["LABKIT_DATA"] = str(Path(os.environ["LABKIT_DATA"]).absolute())
     if parameters.get("data_root"):
         parameters["data_root"] = str(Path(parameters["data_root"]).absolute())
+    if parameters.get("matrix"):
+        parameters["matrix"] = str(read_matrix(parameters["matrix"]).path)
     return parameters

@@ -2,6 +2,7 @@
 
 from labkit.matrix._file import MatrixFile, read_matrix
 from labkit.matrix._jobs import Job, Line, Plan, plan
+from labkit.matrix._rows import study
 from labkit.matrix._states import (
     bring_up_to_date,
     done,
@@ -17,5 +18,5 @@ from labkit.matrix._states import (
 
 __all__ = [
     "Job", "Line", "MatrixFile", "Plan", "bring_up_to_date", "done", "files_of", "open_jobs", "plan", "progress_of", "read_matrix",
-    "states", "still_running", "study_files", "study_is_done", "study_of",
+    "states", "still_running", "study", "study_files", "study_is_done", "study_of",
 ]  # fmt: skip
