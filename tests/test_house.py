@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 MODULES = sorted((ROOT / "labkit").rglob("*.py"))
 FLOORS = [
-    {"lnm", "streams", "config", "losses", "metrics", "files"},
+    {"lnm", "streams", "config", "losses", "metrics", "files", "statistics"},
     {"recipes"},
     {"datasets", "models"},
     {"steps", "attribution"},
