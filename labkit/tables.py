@@ -85,7 +85,7 @@ def write_tables(table: pd.DataFrame, folder: Path, *, protocol: str) -> list[Pa
     write_csv(table, csv)
     shown = table.drop(columns=["run_ids", *(name for name in ("architecture", "encoder") if table[name].nunique() <= 1)])
     note = f"mIoU in percent, mean and deviation (ddof 1) over seeds; {protocol}."
-    write_text(markdown, f"{_markdown(shown)}\n{note}\n\n{_markdown(margins_table(table))}")
+    write_text(markdown, f"{markdown(shown)}\n{note}\n\n{markdown(margins_table(table))}")
     return [csv, markdown]
 
 
@@ -114,7 +114,8 @@ def _rows(run: Run) -> list[dict]:
     return [common | {"reads": reading, "miou": values["miou"]} for reading, values in metrics["readings"].items()]
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown: floats with two decimals, blanks for NaN."""
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     for row in table.itertuples(index=False):
         lines.append("| " + " | ".join("" if pd.isna(v) else f"{v:.2f}" if isinstance(v, float) else str(v) for v in row) + " |")

@@ -24,7 +24,7 @@ FLOORS = [
     {"engine", "tables", "products", "pairs"},
     {"planning"},
     {"experiments"},
-    {"contribution"},
+    {"contribution", "studies"},
     {"plots", "analysis"},
     {"explorers"},
     {"widgets", "evaluation"},
