@@ -81,12 +81,12 @@ def margins_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_tables(table: pd.DataFrame, folder: Path, *, protocol: str) -> list[Path]:
     """table.csv, and table.md for reading; byte-identical when rebuilt from the same runs."""
-    csv, markdown = folder / "table.csv", folder / "table.md"
+    csv, page = folder / "table.csv", folder / "table.md"
     write_csv(table, csv)
     shown = table.drop(columns=["run_ids", *(name for name in ("architecture", "encoder") if table[name].nunique() <= 1)])
     note = f"mIoU in percent, mean and deviation (ddof 1) over seeds; {protocol}."
-    write_text(markdown, f"{markdown(shown)}\n{note}\n\n{markdown(margins_table(table))}")
-    return [csv, markdown]
+    write_text(page, f"{markdown(shown)}\n{note}\n\n{markdown(margins_table(table))}")
+    return [csv, page]
 
 
 def _only(values: pd.Series, row: tuple[str, str]) -> float:

@@ -27,15 +27,7 @@ SHOWN = {  # Markdown column: what of a line it shows
         "seconds": "{seconds:.0f}", "images": "{images:.0f}", "device": "{device}",
     },
 }  # fmt: skip
-ALWAYS = (
-    "dataset",
-    "teacher_network",
-    "student_network",
-    "noise",
-    "reads",
-    "images",
-    "device",
-)  # said once where they are the same in every row
+SAID_ONCE = ("dataset", "teacher_network", "student_network", "noise", "reads", "images", "device")  # where every row has the same
 
 
 def write_table(name: str, table: pd.DataFrame, folder: Path, *, notes: Sequence[str]) -> list[Path]:
@@ -50,7 +42,7 @@ def write_table(name: str, table: pd.DataFrame, folder: Path, *, notes: Sequence
     """
     csv, path = write_csv(table, folder / f"{name}.csv"), folder / f"{name}.md"
     cells = pd.DataFrame([_cells(line, SHOWN[name]) for line in table.to_dict("records")])
-    found = {column: cells.loc[cells[column] != DASH, column].unique() for column in ALWAYS if column in cells}
+    found = {column: cells.loc[cells[column] != DASH, column].unique() for column in SAID_ONCE if column in cells}
     same = {column: values[0] if len(values) else "" for column, values in found.items() if len(values) <= 1}
     kept = [column for column in cells if column not in same and cells[column].ne("").any()]
     said = ", ".join(f"{column.replace('_', ' ')} {value}" for column, value in same.items() if value)
