@@ -8,6 +8,7 @@ from labkit import studies
 from labkit.files import write_json, write_text
 from labkit.records import RecordError
 from labkit.studies import LABELS, RegionConfusions, Row, Study
+from labkit.studies.gains import frames_together
 from tests.test_records import finished, planned
 
 DRAWS = 40
@@ -178,6 +179,11 @@ def test_tables_are_byte_identical_when_rebuilt(study, measured, tmp_path):
     ]
     assert files[0] == files[1]
     assert b"40 bootstrap draws over seeds and frames, crossed (streets: 2 frames, singly)" in files[0][1]
+
+
+def test_frames_of_video_are_drawn_in_blocks():
+    assert frames_together("streets", 300) == 1
+    assert frames_together("camvid", 101) == 5
 
 
 def test_a_noise_diagram_needs_both_kinds_of_noise(study):

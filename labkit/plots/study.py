@@ -1,84 +1,82 @@
 """A study at a glance: gains with their intervals, by class, near boundaries and inside, and the noise diagram."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 # Okabe and Ito's colours, told apart by most colour-blind readers, and a shape each for those who see none.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 NAMED = ("dataset", "teacher_network", "student_network", "noise")  # labels that follow the method's name where rows differ in them
 ZERO = {"color": "0.35", "lw": 1}
 
 
 def gains_figure(gains: pd.DataFrame) -> Figure:
-    """Forest plot: gain of every student over its twin with its 95 % interval and each seed's own gain; an open ring: one seed.
+    """Forest plot: gain with its 95 % interval and each seed's own gain, a panel per twin; an open ring: one seed, a dash: no run.
 
     Args:
-        gains: of `studies.gains_table`, one line a row of the picture, the first on top; lines without a gain show a dash.
+        gains: of `studies.gains_table`, one line a row of the picture, the first on top.
     """
-    names = [f"{name}  over  {over}" for name, over in zip(row_names(gains), gains.over, strict=True)]
-    figure, place = plt.subplots(figsize=(10, 0.38 * len(gains) + 1.4), layout="constrained")
-    for height, line in zip(range(len(gains))[::-1], gains.itertuples(), strict=True):
-        if np.isnan(line.gain):
-            place.annotate("–", (0, height), color="0.4", ha="center", va="center")
-            continue
-        single = line.n == 1
-        place.plot([float(part) for part in line.by_seed.split()], [height] * line.n, "|", ms=11, color="0.55", zorder=1)
-        place.hlines(height, line.ci_low, line.ci_high, color=COLOURS[0], lw=2)
-        place.plot(line.gain, height, "o", ms=7, color=COLOURS[0], mfc="white" if single else COLOURS[0])
-        said = f"{line.gain:+.1f}  (n {line.n})"
-        place.annotate(said, (1.01, height), xycoords=("axes fraction", "data"), fontsize=8, va="center", annotation_clip=False)
-    place.axvline(0, **ZERO)
-    place.set(yticks=range(len(gains)), ylim=(-0.7, len(gains) - 0.3), xlabel="gain, points of mIoU (bar: 95 % interval, strokes: seeds)")
-    place.set_yticklabels(names[::-1])
-    place.grid(alpha=0.3, axis="x")
+    panels = list(gains.assign(row=row_names(gains)).groupby("over", sort=False))
+    heights = [len(lines) + 0.9 for _, lines in panels]
+    size = (10, 0.34 * sum(heights) + 0.9)
+    figure, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False, height_ratios=heights, layout="constrained")
+    for place, (over, lines) in zip(axes[:, 0], panels, strict=True):
+        for height, line in enumerate(lines.itertuples()):
+            _draw_gain(place, height, line)
+        place.axvline(0, **ZERO)
+        place.set(yticks=range(len(lines)), yticklabels=lines.row, ylim=(len(lines) - 0.4, -0.6))
+        place.set_title(f"over {over}", fontsize=10, loc="left")
+        place.grid(alpha=0.3, axis="x")
+    axes[-1, 0].set_xlabel("gain, points of mIoU (bar: 95 % interval, strokes: seeds)")
     return figure
 
 
 def class_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain of every class over the first baseline: a dot and its 95 % interval, a colour and shape per row; no dot: absent.
+    """Gain of every class over the first baseline: a dot and its 95 % interval, a colour and shape per row.
 
     Args:
         gains: of `studies.class_gains_table`, of one data set.
     """
     classes = list(dict.fromkeys(gains["class"]))
     rows = dict(tuple(gains.assign(row=row_names(gains)).groupby("row", sort=False)))
-    width = max(9.0, 0.16 * len(classes) * (len(rows) + 2))
-    figure, place = plt.subplots(figsize=(min(width, 14), 4.6), layout="constrained")
+    width = np.clip(0.16 * len(classes) * (len(rows) + 2), 9, 14)
+    figure, place = plt.subplots(figsize=(width, 4.6), layout="constrained")
     shifts = 0.8 * (np.arange(len(rows)) - (len(rows) - 1) / 2) / max(len(rows), 2)
     for number, (shift, (name, lines)) in enumerate(zip(shifts, rows.items(), strict=True)):
         lines = lines.set_index("class").loc[classes]
         reach = [lines.gain - lines.ci_low, lines.ci_high - lines.gain]
-        place.errorbar(np.arange(len(classes)) + shift, lines.gain, np.abs(reach), label=name, **_style(number), ls="", ms=5, lw=1.3)
+        place.errorbar(np.arange(len(classes)) + shift, lines.gain, np.abs(reach), label=name, **style(number), ms=6)
+    for number in np.flatnonzero(gains.groupby("class").gain.count().loc[classes] == 0):
+        place.text(number, 0, "absent", ha="center", va="bottom", fontsize=8, color="0.4")
     for border in np.arange(len(classes) - 1) + 0.5:
         place.axvline(border, color="0.88", lw=0.8, zorder=0)
     place.axhline(0, **ZERO)
     place.set_xticks(range(len(classes)), classes, rotation=30 if len(classes) > 8 else 0, ha="right" if len(classes) > 8 else "center")
-    place.set(xlim=(-0.6, len(classes) - 0.4), ylabel=f"gain over {_first(gains.over)}, points of IoU")
+    place.set(xlim=(-0.6, len(classes) - 0.4), ylabel=f"gain over {', '.join(dict.fromkeys(gains.over))}, points of IoU")
     place.grid(alpha=0.3, axis="y")
     figure.legend(*place.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(rows), 4), fontsize=8, frameon=False)
     return figure
 
 
 def region_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain near class boundaries against the gain inside, both with their 95 % intervals; on the diagonal they are equal.
+    """Gain near class boundaries against the gain inside, of every row over its first twin; on the diagonal they are equal.
 
     Args:
         gains: of `studies.gains_table`; lines without a gain are left out.
     """
-    said = gains.dropna(subset=["boundary_gain", "interior_gain"])
-    names = [f"{name} over {over}" for name, over in zip(row_names(said), said.over, strict=True)]
+    first = gains.drop_duplicates([*NAMED, "method"]).dropna(subset=["boundary_gain", "interior_gain"])
+    names = [f"{name} over {over}" for name, over in zip(row_names(first), first.over, strict=True)]
     figure, place = plt.subplots(figsize=(9.5, 5.4), layout="constrained")
-    for number, (name, line) in enumerate(zip(names, said.itertuples(), strict=True)):
+    for number, (name, line) in enumerate(zip(names, first.itertuples(), strict=True)):
         across = [[line.interior_gain - line.interior_low], [line.interior_high - line.interior_gain]]
         along = [[line.boundary_gain - line.boundary_low], [line.boundary_high - line.boundary_gain]]
-        style = _style(number)
-        place.errorbar(line.interior_gain, line.boundary_gain, np.abs(along), np.abs(across), label=name, **style, ms=8, lw=1, ls="")
+        place.errorbar(line.interior_gain, line.boundary_gain, np.abs(along), np.abs(across), label=name, **style(number), ms=8)
     ends = np.array([place.get_xlim(), place.get_ylim()])
     limits = ends.min(), ends.max()
     place.plot(limits, limits, ":", color="0.5", label="as much near boundaries as inside")
@@ -86,7 +84,7 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
     place.axvline(0, **ZERO)
     place.set(xlim=limits, ylim=limits, aspect="equal", xlabel="gain inside, points of mIoU", ylabel="gain near boundaries, points of mIoU")
     place.grid(alpha=0.3)
-    place.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.legend(*place.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     return figure
 
 
@@ -122,7 +120,7 @@ def row_names(table: pd.DataFrame) -> list[str]:
     return names
 
 
-def _heat_map(place: Axes, values: np.ndarray, colours: str):
+def _heat_map(place: Axes, values: np.ndarray, colours: str) -> AxesImage:
     """Cells with their value written on them, dark on light or light on dark; missing ones hatched, with a dash."""
     place.set_facecolor("0.93")
     drawn = place.imshow(values, cmap=colours, aspect="auto", origin="lower")
@@ -136,11 +134,19 @@ def _heat_map(place: Axes, values: np.ndarray, colours: str):
     return drawn
 
 
-def _style(number: int) -> dict:
-    colour = COLOURS[number % len(COLOURS)]
-    return {"color": colour, "marker": MARKERS[number % len(MARKERS)], "mec": "white", "mew": 0.6, "elinewidth": 1.3}
+def style(number: int) -> dict:
+    """Colour and shape of the nth row, from 0, no two alike among the first 64."""
+    colour, marker = number % len(COLOURS), (number + number // len(COLOURS)) % len(MARKERS)
+    return {"color": COLOURS[colour], "marker": MARKERS[marker], "mec": "white", "mew": 0.5, "elinewidth": 1.3, "ls": ""}
 
 
-def _first(values: Sequence[str]) -> str:
-    """The one value, or all of them."""
-    return ", ".join(dict.fromkeys(values))
+def _draw_gain(place: Axes, height: float, line: Any) -> None:
+    """One line of the forest plot, its number in the right margin."""
+    margin = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "center", "annotation_clip": False}
+    if np.isnan(line.gain):
+        place.annotate("–  (n 0)", (1.01, height), **margin)
+        return
+    place.plot([float(part) for part in line.by_seed.split()], [height] * line.n, "|", ms=11, color="0.55", zorder=1)
+    place.hlines(height, line.ci_low, line.ci_high, color=COLOURS[0], lw=2)
+    place.plot(line.gain, height, "o", ms=7, color=COLOURS[0], mfc="white" if line.n == 1 else COLOURS[0])
+    place.annotate(f"{line.gain:+.1f}  (n {line.n})", (1.01, height), **margin)
