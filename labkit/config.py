@@ -236,6 +236,18 @@ class AnalysisSettings(Settings):
     figures: str = Field("", description='where figures and tables go; "": figures/<dataset> beside the run folders')
 
 
+class StudySettings(Settings):
+    """Tables and figures from the complete runs of one matrix."""
+
+    matrix: str = Field("labkit/workflow/tiny.yaml", description="matrix file; a relative path starts at the project's root")
+    data_root: str = Field("", description='folder that holds the data sets; "": environment variable LABKIT_DATA')
+    boundary_width: Positive = Field(2, description="a pixel is near a boundary with another class within so many pixels")
+    draws: Positive = Field(2000, description="draws of the bootstrap behind every interval")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where there is one")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: as torch chooses")
+    figures: str = Field("", description='where tables and figures go; "": the matrix file\'s own')
+
+
 class EvaluateSettings(Settings):
     """Scoring a finished run."""
 

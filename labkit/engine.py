@@ -69,29 +69,33 @@ def make_optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.O
 
 
 @torch.no_grad()
-def confusions(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> list[Tensor]:
-    """Judge a predictor over a set: whole images, single scale, void excluded.
+def predictions(predict: Predict, batches: Iterable[Batch], *, device: torch.device, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Prediction and target of every frame in order, (H, W) int64 each, on the CPU.
 
     Args:
         predict: Batch -> full-size logits (N, K, H, W); its network is in eval mode.
         batches: every frame once.
 
-    Returns:
-        One (K, K) confusion matrix per frame, in order, on the CPU; their sum is the set's.
-
     Raises:
         TrainingError: the answers are not finite.
     """
-    found = []
     for batch in batches:
         batch = batch.to(device)
         with autocast(device, precision):
             logits = predict(batch)
         if not torch.isfinite(logits).all():
             raise TrainingError("evaluation: the network's answers are not finite. Lower learning_rate, or use precision=fp32.")
-        pairs = zip(logits.argmax(1).cpu(), batch.target.cpu(), strict=True)
-        found += [confusion_matrix(p, t, num_classes=num_classes) for p, t in pairs]
-    return found
+        yield from zip(logits.argmax(1).cpu(), batch.target.cpu(), strict=True)
+
+
+def confusions(predict: Predict, batches: Iterable[Batch], *, num_classes: int, device: torch.device, precision: str) -> list[Tensor]:
+    """Judge a predictor over a set: whole images, single scale, void excluded. Arguments and errors as in `predictions`.
+
+    Returns:
+        One (K, K) confusion matrix per frame, in order, on the CPU; their sum is the set's.
+    """
+    pairs = predictions(predict, batches, device=device, precision=precision)
+    return [confusion_matrix(prediction, target, num_classes=num_classes) for prediction, target in pairs]
 
 
 def train(

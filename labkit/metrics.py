@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from labkit.lnm import IGNORE_INDEX
@@ -71,6 +72,28 @@ def scores_from_confusion(confusion: Tensor) -> Scores:
         pixel_accuracy=(100 * hit.sum() / counts.sum()).item(),
         confusion=confusion.cpu(),
     )
+
+
+def boundary_mask(target: Tensor, *, width: int, ignore_index: int = IGNORE_INDEX) -> Tensor:
+    """Pixels with another class in their neighbourhood. Void is no class: it neither has a boundary nor makes one.
+
+    Args:
+        target: (N, H, W) int64 class ids or ignore_index.
+        width: the neighbourhood is (2 width + 1)^2 pixels, cut at the image's edge; >= 1.
+
+    Returns:
+        (N, H, W) bool.
+
+    Raises:
+        ValueError: width < 1.
+    """
+    if width < 1:
+        raise ValueError(f"boundary_mask: got width {width}; expected at least 1 pixel.")
+    void = target == ignore_index
+    ids, window = target.float(), {"kernel_size": 2 * width + 1, "stride": 1, "padding": width}
+    highest = max_pool2d(ids.masked_fill(void, -torch.inf)[:, None], **window)[:, 0]
+    lowest = -max_pool2d(-ids.masked_fill(void, torch.inf)[:, None], **window)[:, 0]
+    return ((highest != ids) | (lowest != ids)) & ~void
 
 
 def spearman(one: Tensor, other: Tensor) -> float:

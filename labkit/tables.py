@@ -81,12 +81,12 @@ def margins_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_tables(table: pd.DataFrame, folder: Path, *, protocol: str) -> list[Path]:
     """table.csv, and table.md for reading; byte-identical when rebuilt from the same runs."""
-    csv, markdown = folder / "table.csv", folder / "table.md"
+    csv, page = folder / "table.csv", folder / "table.md"
     write_csv(table, csv)
     shown = table.drop(columns=["run_ids", *(name for name in ("architecture", "encoder") if table[name].nunique() <= 1)])
     note = f"mIoU in percent, mean and deviation (ddof 1) over seeds; {protocol}."
-    write_text(markdown, f"{_markdown(shown)}\n{note}\n\n{_markdown(margins_table(table))}")
-    return [csv, markdown]
+    write_text(page, f"{markdown(shown)}\n{note}\n\n{markdown(margins_table(table))}")
+    return [csv, page]
 
 
 def _only(values: pd.Series, row: tuple[str, str]) -> float:
@@ -114,7 +114,8 @@ def _rows(run: Run) -> list[dict]:
     return [common | {"reads": reading, "miou": values["miou"]} for reading, values in metrics["readings"].items()]
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown: floats with two decimals, blanks for NaN."""
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     for row in table.itertuples(index=False):
         lines.append("| " + " | ".join("" if pd.isna(v) else f"{v:.2f}" if isinstance(v, float) else str(v) for v in row) + " |")

@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 MODULES = sorted((ROOT / "labkit").rglob("*.py"))
 FLOORS = [
-    {"lnm", "streams", "config", "losses", "metrics", "files"},
+    {"lnm", "streams", "config", "losses", "metrics", "files", "statistics"},
     {"recipes", "receipts"},
     {"datasets", "models"},
     {"steps", "attribution"},
@@ -24,7 +24,7 @@ FLOORS = [
     {"engine", "tables", "products", "pairs"},
     {"planning"},
     {"experiments"},
-    {"contribution"},
+    {"contribution", "studies"},
     {"plots", "analysis"},
     {"explorers"},
     {"widgets", "evaluation"},

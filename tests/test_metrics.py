@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from labkit.metrics import confusion_matrix, scores_from_confusion, spearman
+from labkit.metrics import boundary_mask, confusion_matrix, scores_from_confusion, spearman
 
 TARGET = torch.tensor([[[0, 0, 1, 1, 1, 255]]])
 PREDICTION = torch.tensor([[[0, 1, 1, 1, 0, 2]]])
@@ -108,3 +108,39 @@ def test_spearman_of_what_does_not_vary_or_is_not_there_is_nan():
     assert math.isnan(spearman(torch.tensor([1, math.nan, 2]), torch.arange(3.0)))
     with pytest.raises(ValueError, match="two vectors of one length"):
         spearman(torch.ones(3), torch.ones(4))
+
+
+def boundary(rows, width):
+    return boundary_mask(torch.tensor([rows]), width=width)[0].int().tolist()
+
+
+def test_a_boundary_is_where_the_neighbourhood_holds_another_class():
+    assert boundary([[0, 0, 0, 1, 1, 1]], 1) == [[0, 0, 1, 1, 0, 0]]
+    assert boundary([[0, 0, 0, 1, 1, 1]], 2) == [[0, 1, 1, 1, 1, 0]]
+    corner = [[2, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert boundary(corner, 1) == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+    assert boundary(corner, 5) == [[1] * 3] * 3
+
+
+def test_void_neither_has_a_boundary_nor_makes_one():
+    assert boundary([[0, 0, 255, 255, 0, 0]], 1) == [[0] * 6]
+    assert boundary([[0, 255, 1]], 1) == [[0, 0, 0]]
+    assert boundary([[0, 255, 1]], 2) == [[1, 0, 1]]
+    assert boundary([[255, 255]], 1) == [[0, 0]]
+
+
+def test_a_boundary_agrees_with_a_slow_loop():
+    target = torch.randint(0, 5, (2, 9, 11), generator=torch.Generator().manual_seed(1)).masked_fill(
+        torch.arange(198).reshape(2, 9, 11) % 5 == 0, 255
+    )
+    target[:, 3:, 4:] = 3
+    mask = boundary_mask(target, width=2)
+    for image, row, column in torch.cartesian_prod(torch.arange(2), torch.arange(9), torch.arange(11)).tolist():
+        around = target[image, max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+        other = (around != target[image, row, column]) & (around != 255)
+        assert mask[image, row, column] == (target[image, row, column] != 255 and other.any())
+
+
+def test_a_boundary_of_no_width_is_refused():
+    with pytest.raises(ValueError, match="width 0; expected at least 1"):
+        boundary([[0, 1]], 0)
