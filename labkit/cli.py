@@ -149,6 +149,9 @@ def _told_in_words(debug: bool) -> Iterator[None]:
         yield
     except (typer.Exit, SystemExit):
         raise
+    except BrokenPipeError:  # whoever read this has seen enough
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  for what is still flushed at the end
+        raise typer.Exit(0) from None
     except BaseException as error:
         if debug:
             raise

@@ -120,7 +120,9 @@ def _teacher(matrix: MatrixFile, dataset: str, network: str, noise: Mapping[str,
     values = _without_idle("teacher", values, keep=own, taught_by=None)
     settings = checked(TeacherSettings, values)
     run = planned_run(settings)
-    return Job(run.run_id, _title(f"teacher {name}", matrix, dataset, network, noise, seed), "teacher", values, run.settings)
+    shown = _told(noise) if run.method == "lad" else ""
+    title = _title(f"teacher {name}", matrix, seed, datasets=dataset, teacher_networks=network, noise=shown)
+    return Job(run.run_id, title, "teacher", values, run.settings)
 
 
 def _student(
@@ -142,7 +144,10 @@ def _student(
     method = {None: "none", "none": "kd", "lad": "lad"}[taught_by]
     parts = [dataset, "student", method, resolved.architecture, resolved.encoder.replace("/", "_"), f"s{seed}"]
     key = "-".join([*parts, settings_hash(resolved.model_dump() | {"role": "student", "teacher": teacher.key if teacher else ""})])
-    title = _title(name, matrix, dataset, network, noise if taught_by == "lad" else {}, seed, taught if teacher else SAME)
+    title = _title(
+        name, matrix, seed, datasets=dataset, student_networks=network, teacher_networks=taught if teacher else "",
+        noise=_told(noise) if method == "lad" else "",
+    )  # fmt: skip
     return Job(key, title, "student", values, resolved, teacher)
 
 
@@ -203,11 +208,13 @@ def _told(noise: Mapping[str, Scalar]) -> str:
     return ", ".join(f"{name}={value}" for name, value in noise.items())
 
 
-def _title(name: str, matrix: MatrixFile, dataset: str, network: str, noise: Mapping[str, Scalar], seed: int, taught: str = SAME) -> str:
-    """The name, then whatever the matrix varies, and the seed last."""
-    varied = [dataset] if len(matrix.datasets) > 1 else []
-    varied += [part for part in (network, taught) if part != SAME]
-    varied += [_told(noise)] if noise else []
+def _title(name: str, matrix: MatrixFile, seed: int, **where: str) -> str:
+    """The name, then whatever the matrix varies, and the seed last.
+
+    Args:
+        where: the run's place on each axis of the matrix: datasets, teacher_networks, student_networks, noise.
+    """
+    varied = [place for axis, place in where.items() if place and (axis == "noise" or len(getattr(matrix, axis)) > 1)]
     return " ".join([f"{name} ({', '.join(varied)})" if varied else name, f"s{seed}"])
 
 

@@ -47,7 +47,9 @@ def open_jobs(plan: Plan) -> list[Job]:
 
 
 def states(matrix: MatrixFile, plan: Plan, *, checked: bool = True) -> dict[str, str]:
-    """done, running, failed, stopped (its process is gone without a word) or waiting, by job's key.
+    """done, running, failed, stopped (its process is gone without a word), outdated or waiting, by job's key.
+
+    Outdated is a run that was done and does not hold any more: an output is gone or altered, or its teacher's is.
 
     Args:
         checked: done means that the run is complete and every output as recorded; False: that there is a receipt, which is quicker.
@@ -60,6 +62,8 @@ def _state(job: Job, files: JobFiles, checked: bool) -> str:
         return "running"
     if done(job) if checked else files.receipt.is_file():
         return "done"
+    if files.receipt.is_file():
+        return "outdated"
     if files.failure.is_file():
         return "failed"
     return "stopped" if files.log.is_file() else "waiting"

@@ -103,8 +103,10 @@ def status(file: str) -> Iterator[str]:
     found = states(matrix, planned)
     for job in planned.jobs:
         run = done(job)
-        told = f"{run.manifest()['seconds']:.0f} s" if run else report(files_of(matrix, job).log, 1).strip()
-        yield f"{found[job.key]:>8}  {job.title}  {told if found[job.key] != 'waiting' else ''}".rstrip()
+        told = f"{run.manifest()['seconds']:.0f} s" if run else ""
+        if found[job.key] in ("running", "failed", "stopped"):
+            told = report(files_of(matrix, job).log, 1).strip()
+        yield f"{found[job.key]:>8}  {job.title}  {told}".rstrip()
     tables = "done" if study_is_done(matrix, planned) else "waiting"
     yield f"{tables:>8}  tables and figures  {matrix.figures_folder if tables == 'done' else ''}".rstrip()
     yield View(planned).line(found)
@@ -215,7 +217,8 @@ def _outcome(matrix: MatrixFile, planned: Plan, to_do: list[Job], code: int, sec
         titles = ["tables and figures"]
     if code and not titles:
         raise HeadlessError(f"Snakemake ended with code {code}; its log: {matrix.book / 'logs' / 'snakemake.log'}.")
-    print(f"{len(to_do) - len(missing)} of {len(to_do)} runs made in {seconds / 60:.1f} minutes", flush=True)
+    if to_do:
+        print(f"{len(to_do) - len(missing)} of {len(to_do)} runs made in {seconds / 60:.1f} minutes", flush=True)
     if missing:
         print(f"tables with dashes for what is missing: labkit run study --set matrix={matrix.path}")
     elif not titles:

@@ -1,10 +1,13 @@
 """How far a matrix is, told while it runs."""
 
 import time
+from collections import Counter
 
 from labkit.matrix import Job, Plan, progress_of
 
 SUMMARY_SECONDS = 30
+STATES = ("done", "running", "failed", "stopped", "outdated", "waiting")
+ALWAYS_TOLD = ("done", "running", "failed")
 
 
 class View:
@@ -39,8 +42,8 @@ class View:
 
     def line(self, found: dict[str, str]) -> str:
         """Counts, what runs and how far, and the time left at the pace so far."""
-        counts = {state: sum(value == state for value in found.values()) for state in ("done", "running", "failed", "stopped", "waiting")}
-        told = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state in ("done", "running", "failed"))
+        counts = Counter(found.values())
+        told = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state] or state in ALWAYS_TOLD)
         running = [f"{job.title} {100 * progress_of(job):.0f} %" for job in self.jobs if found[job.key] == "running"]
         return "; ".join([f"{told} of {len(self.jobs)} runs", *running, *self._left(found)])
 
