@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo study test test-all test-gpu lab lint notebooks bench screenshots clean lock
+.PHONY: demo study matrix test test-all test-gpu lab lint notebooks bench screenshots clean lock
 
 demo: $(READY)  ## the whole thread on the embedded street scenes; figures in runs/demo/figures/
 	$(BIN)/labkit run all --set runs=runs/demo --set figures=runs/demo/figures
@@ -12,6 +12,11 @@ demo: $(READY)  ## the whole thread on the embedded street scenes; figures in ru
 study: $(READY)  ## longer, three seeds: the committed figures/streets/
 	$(BIN)/labkit run all --seeds 0,1,2 --set student.train_steps=1200 --set runs=runs/study --set figures=figures/streets \
 	  --set split_noisings=3 --set curve_frames=100
+
+matrix: $(READY)  ## figures/streets/{study,noise,ablations}: seeds, twins, intervals; see the README for how long
+	$(BIN)/labkit matrix labkit/workflow/streets.yaml
+	$(BIN)/labkit matrix labkit/workflow/noise.yaml
+	$(BIN)/labkit matrix labkit/workflow/ablations.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -43,7 +48,7 @@ clean:  ## environment and caches; run folders stay
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
 
 lock:  ## needs uv on the PATH
-	uv pip compile --universal --python-version 3.11 --extra dev --no-header --no-annotate \
+	uv pip compile --universal --python-version 3.11 --extra dev --extra batch --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml

@@ -112,7 +112,7 @@ def test_bad_data_is_told_before_a_kernel_starts(tmp_path, monkeypatch):
         headless.run_all({"runs": str(tmp_path), "dataset": "camvid", "data_root": str(tmp_path)}, seeds=[0], jobs=1)
 
 
-@pytest.mark.parametrize("name", headless.NOTEBOOKS)
+@pytest.mark.parametrize("name", _runs.THREAD)
 def test_settings_are_checked_before_a_kernel_starts(name, monkeypatch):
     monkeypatch.setattr(_runs, "execute", lambda *args, **options: pytest.fail("a kernel started"))
     with pytest.raises(SettingsError, match="did you mean dataset"):
@@ -231,9 +231,9 @@ def test_all_gives_no_run_a_setting_that_means_nothing_to_it():
 def test_a_failed_jobs_own_report_is_shown(tmp_path):
     log = tmp_path / "log"
     log.write_text("step 1\r step 2\n\nlabkit: 01: it broke\n  | cell\nGo on with: labkit run\n")
-    assert _thread._report(log).splitlines() == ["    01: it broke", "      | cell", "    Go on with: labkit run"]
+    assert headless.report(log).splitlines() == ["    01: it broke", "      | cell", "    Go on with: labkit run"]
     log.write_text("one\n" * 30 + "10 %\r20 %\n")
-    assert _thread._report(log).splitlines() == ["    one"] * 19 + ["    20 %"]
+    assert headless.report(log).splitlines() == ["    one"] * 19 + ["    20 %"]
 
 
 def test_executed_notebooks_are_small_and_their_export_shows_the_explorers_without_a_script(thread):

@@ -119,16 +119,14 @@ def _summary(matrix: MatrixFile, planned: Plan, to_do: int, tables: bool) -> str
 
 def _arguments(matrix: MatrixFile, jobs: int, keep_going: bool, profile: str) -> list[str]:
     """What Snakemake is called with."""
+    arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(matrix.book), "--profile", str(_profile(profile))]
+    arguments += ["--workflow-profile", "none"] + (["--keep-going"] if keep_going else [])
+    if profile != "local":
+        return [*arguments, *(["--jobs", str(jobs)] if jobs else []), "--config", f"matrix={matrix.path}"]
     cores = os.cpu_count() or 1
     side_by_side = jobs or (1 if torch.cuda.is_available() else min(2, cores))
     threads = max(1, cores // side_by_side)
-    arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(matrix.book), "--profile", str(_profile(profile))]
-    arguments += ["--workflow-profile", "none", "--config", f"matrix={matrix.path}", f"threads={threads}"]
-    if profile == "local":
-        arguments += ["--cores", str(side_by_side * threads)]
-    elif jobs:
-        arguments += ["--jobs", str(jobs)]
-    return arguments + (["--keep-going"] if keep_going else [])
+    return [*arguments, "--cores", str(side_by_side * threads), "--config", f"matrix={matrix.path}", f"threads={threads}"]
 
 
 def _profile(name: str) -> Path:
