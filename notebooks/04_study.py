@@ -88,7 +88,8 @@ for number, (kind, cells) in enumerate(studies.noise_diagrams(teachers).items(),
 # %% [markdown]
 # ## Students
 # `last` counts. `best` is the maximum over a run's evaluations, chosen on the frames it is judged by: it flatters, more so the more often a run
-# was evaluated, so it never stands alone. `with teacher` adds the teacher's seconds: what a gain has cost.
+# was evaluated, so it never stands alone. `teacher` and `its reliance` say who taught: its mIoU with the true label, and true minus foreign.
+# `with teacher` adds the teacher's seconds: what a gain has cost.
 
 # %%
 students, note = studies.students_table(found), studies.protocol_line(found.students)

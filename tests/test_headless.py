@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import nbformat
 import pandas as pd
@@ -180,6 +181,7 @@ def test_ctrl_c_starts_nothing_more(tmp_path, monkeypatch):
 
     def interrupted(job, *_):
         started.append(job.title)
+        time.sleep(0.3)  # on a loaded machine the others must not be through before the first is heard
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_thread, "_run_job", interrupted)

@@ -79,6 +79,10 @@ def test_students_have_mean_deviation_and_compute_of_complete_runs_alone(study):
     assert table.best_mean["alone"] == 62
     assert table.seconds["of assisted"] == 110  # seeds 0 and 2
     assert table.total_seconds["of assisted"] == 220
+    assert (table.teacher_mean["of plain"], table.teacher_mean["of assisted"]) == (60, 71)
+    assert (table.teacher_reliance_mean["of assisted"], table.teacher_reliance_std["of assisted"]) == (21, pytest.approx(2**0.5))
+    assert pd.isna(table.teacher_mean["alone"])
+    assert pd.isna(table.teacher_reliance_mean["of plain"])
     assert table.total_seconds["alone"] == 110
     assert table.images["alone"] == 800
     assert table.device["waiting"] == ""
@@ -152,9 +156,9 @@ def test_markdown_has_dashes_blanks_and_says_constants_once(study, tmp_path):
     notes = [studies.protocol_line(study.students)]
     csv, page = studies.write_table("students", studies.students_table(study), tmp_path, notes=notes)
     lines = page.read_text().splitlines()
-    assert lines[0] == "| method | n | last | best | seconds | with teacher |"
-    assert lines[3] == "| of plain | 2 of 3 | 61.75 ± 1.06 | 61.75 ± 1.06 | 105 | 210 |"
-    assert lines[5] == "| waiting | 0 of 3 | – | – | – | – |"
+    assert lines[0] == "| method | n | last | best | teacher | its reliance | seconds | with teacher |"
+    assert lines[3] == "| of plain | 2 of 3 | 61.75 ± 1.06 | 61.75 ± 1.06 | 60.00 ± 0.00 |  | 105 | 210 |"
+    assert lines[5] == "| waiting | 0 of 3 | – | – | – | – | – | – |"
     assert "Every row: dataset streets, student network unet, images 800, device cpu." in lines[7]
     assert lines[8].endswith(f"streets: {PROTOCOL}, absent classes: person.")
     assert csv.read_text().startswith("dataset,teacher_network,student_network,noise,method,n,planned,last_mean")

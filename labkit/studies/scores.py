@@ -16,10 +16,15 @@ def students_table(study: Study) -> pd.DataFrame:
 
     Returns:
         The labels; n complete of planned seeds; last_mean, last_std (mIoU in percent at the last step, ddof 1, NaN for one run);
-        best_mean, best_std (over each run's evaluations: it looks at the frames it is judged by); seconds (mean), total_seconds
+        best_mean, best_std (over each run's evaluations: it looks at the frames it is judged by); teacher_mean, teacher_std (the last
+        mIoU of those who taught) and teacher_reliance_mean, teacher_reliance_std; seconds (mean), total_seconds
         (with the teacher's), images (seen in training, mean), device; run_ids. NaN and "" where no run is complete.
     """
-    rows = [_counted(row) | _spread("last", row, last) | _spread("best", row, best) | _compute(row) for row in study.students]
+    shown = {"last": last, "best": best, "teacher": _of_teacher(last), "teacher_reliance": _of_teacher(WITH_LABEL["reliance"])}
+    rows = []
+    for row in study.students:
+        scores = [_spread(name, row, value) for name, value in shown.items()]
+        rows.append(_counted(row) | {name: value for spread in scores for name, value in spread.items()} | _compute(row))
     return pd.DataFrame(rows)
 
 
@@ -87,6 +92,11 @@ def _of(reading: str) -> Callable[[Run], float]:
 def _over(reading: str) -> Callable[[Run], float]:
     """True label minus another reading; NaN for a run that reads no label."""
     return lambda run: _of("true_label")(run) - _of(reading)(run)
+
+
+def _of_teacher(value: Callable[[Run], float]) -> Callable[[Run], float]:
+    """The same of the run that taught; NaN for a student alone."""
+    return lambda run: value(run.teacher) if run.teacher else np.nan
 
 
 WITH_LABEL = {

@@ -15,7 +15,10 @@ DASH = "–"  # no run is complete
 MEAN = "{{{0}_mean:.2f}} ± {{{0}_std:.2f}}"
 COMPUTE = {"seconds": "{seconds:.0f}", "with teacher": "{total_seconds:.0f}", "images": "{images:.0f}", "device": "{device}"}
 SHOWN = {  # Markdown column: what of a line it shows
-    "students": {"n": "{n}", "last": MEAN.format("last"), "best": MEAN.format("best"), **COMPUTE},
+    "students": {
+        "n": "{n}", "last": MEAN.format("last"), "best": MEAN.format("best"), "teacher": MEAN.format("teacher"),
+        "its reliance": MEAN.format("teacher_reliance"), **COMPUTE,
+    },
     "gains": {
         "over": "{over}", "n": "{n}", "gain": "{gain:+.2f}", "95 % interval": "{ci_low:+.2f} to {ci_high:+.2f}",
         "p, bootstrap": "{p_bootstrap:.3f}", "p, t-test": "{p_t:.3f}", "by seed": "{by_seed}",
