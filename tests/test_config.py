@@ -17,7 +17,7 @@ from labkit.config import (
     numbers,
 )
 
-SETTINGS = [kind for base in (Settings, TrainSettings) for kind in base.__subclasses__() if kind is not Recipe]
+SETTINGS = [kind for base in (Settings, TrainSettings) for kind in base.__subclasses__() if kind.__module__ == "labkit.config" and kind is not Recipe]
 
 
 def message(settings: type, **values) -> str:
