@@ -275,6 +275,8 @@ def _fault(settings: type[Settings], fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return f"setting {name}: no such setting of {settings.__name__}; {nearest_name(name, settings.model_fields)}"
     field = settings.model_fields.get(name)
+    if fault["type"] == "missing" and field:
+        return f"setting {name}: is missing; expected a value ({field.description})."
     choices = get_args(field.annotation) if field else ()
     said = fault["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     expected = "one of " + ", ".join(map(str, choices)) if fault["type"] == "literal_error" else said

@@ -8,7 +8,6 @@ from pydantic import ValidationError
 from labkit.config import (
     AnalysisSettings,
     NoisingSettings,
-    Recipe,
     Settings,
     SettingsError,
     StudentSettings,
@@ -17,7 +16,7 @@ from labkit.config import (
     numbers,
 )
 
-SETTINGS = [kind for base in (Settings, TrainSettings) for kind in base.__subclasses__() if kind is not Recipe]
+SETTINGS = [kind for base in (Settings, TrainSettings) for kind in base.__subclasses__() if kind.__name__.endswith("Settings")]
 
 
 def message(settings: type, **values) -> str:

@@ -113,13 +113,14 @@ def test_bad_data_is_told_before_a_kernel_starts(tmp_path, monkeypatch):
         headless.run_all({"runs": str(tmp_path), "dataset": "camvid", "data_root": str(tmp_path)}, seeds=[0], jobs=1)
 
 
-@pytest.mark.parametrize("name", _runs.THREAD)
+@pytest.mark.parametrize("name", headless.NOTEBOOKS)
 def test_settings_are_checked_before_a_kernel_starts(name, monkeypatch):
     monkeypatch.setattr(_runs, "execute", lambda *args, **options: pytest.fail("a kernel started"))
-    with pytest.raises(SettingsError, match="did you mean dataset"):
-        headless.check_settings(name, {"datset": "streets"})
-    with pytest.raises(SettingsError, match="expected one of camvid, streets"):
-        headless.check_settings(name, {"dataset": "nowhere"})
+    with pytest.raises(SettingsError, match="did you mean data_root"):
+        headless.check_settings(name, {"data_rot": "streets"})
+    if "dataset" in headless.NOTEBOOKS[name][1].model_fields:
+        with pytest.raises(SettingsError, match="expected one of camvid, streets"):
+            headless.check_settings(name, {"dataset": "nowhere"})
 
 
 @pytest.mark.parametrize(
@@ -236,6 +237,8 @@ def test_a_failed_jobs_own_report_is_shown(tmp_path):
     assert headless.report(log).splitlines() == ["    01: it broke", "      | cell", "    Go on with: labkit run"]
     log.write_text("one\n" * 30 + "10 %\r20 %\n")
     assert headless.report(log).splitlines() == ["    one"] * 19 + ["    20 %"]
+    assert headless.report(log, 1) == "    20 %"
+    assert headless.report(tmp_path / "nothing") == ""
 
 
 def test_executed_notebooks_are_small_and_their_export_shows_the_explorers_without_a_script(thread):

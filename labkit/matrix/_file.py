@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 import yaml
-from pydantic import Field, StrictStr
+from pydantic import Field, StrictInt, StrictStr
 
 from labkit.config import Settings, SettingsError, StudentSettings, TeacherSettings, TrainSettings, nearest_name
 from labkit.recipes import NOT_IN_THE_RECIPE
@@ -26,7 +26,7 @@ class Matrix(Settings):
 
     title: str = Field(description="one line, above the tables")
     datasets: list[str] = Field(["streets"], min_length=1, description="names of files in labkit/datasets")
-    seeds: list[int] = Field(min_length=1, description="every run is made for each")
+    seeds: list[StrictInt] = Field(min_length=1, description="every run is made for each")
     runs: str = Field("runs/matrix", description="folder of run folders, from the project's root")
     figures: str = Field("", description='where tables and figures go, from the project\'s root; "": <runs>/figures/<file>')
     settings: Values = Field({}, description="settings of every run; teacher.NAME and student.NAME reach that role alone")
@@ -75,8 +75,9 @@ def read_matrix(path: str | Path) -> MatrixFile:
         raise SettingsError(f"matrix {path}: found no YAML ({error}); expected one mapping of names to values.") from error
     if not isinstance(values, dict):
         raise SettingsError(f"matrix {path}: found a {type(values).__name__}; expected one mapping of names to values.")
+    given = {str(name): {} if value is None else value for name, value in values.items()}
     try:
-        matrix = MatrixFile(**{name: {} if value is None else value for name, value in values.items()}, path=found.resolve())
+        matrix = MatrixFile(**Matrix(**given).model_dump(), path=found.resolve())
     except SettingsError as error:
         raise SettingsError("\n".join(f"matrix {found.name}: {line}" for line in str(error).splitlines())) from None
     if faults := list(chain(_names(matrix), _settings(matrix), _repeats(matrix))):

@@ -27,6 +27,7 @@ class Job:
         values: settings; a student's teacher is not among them.
         resolved: the same, filled in by the data set's recipe.
         teacher: the job whose run teaches this one.
+        noise: the matrix's noise that reaches a teacher, for people; "" where the teacher is plain or sets it itself.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Job:
     values: dict[str, Any]
     resolved: TrainSettings
     teacher: "Job | None" = None
+    noise: str = ""
 
     @property
     def method(self) -> str:
@@ -97,17 +99,17 @@ def plan(matrix: MatrixFile) -> Plan:
     axes = product(matrix.datasets, matrix.teacher_networks, _noises(matrix))
     for (dataset, network, noise), (name, seed) in product(axes, product(matrix.teachers, matrix.seeds)):
         if (made := _noted(faults, f"teacher {name}", _teacher, matrix, dataset, network, noise, name, seed)) is not None:
-            _enter(jobs, teachers, made, seed, {"dataset": dataset, "noise": _told(noise) if made.method == "lad" else "", "method": name})
+            _enter(jobs, teachers, made, seed, name)
     axes = product(matrix.datasets, matrix.student_networks, matrix.teacher_networks, _noises(matrix))
     for (dataset, network, taught, noise), (name, seed) in product(axes, product(matrix.methods, matrix.seeds)):
         teacher = None
         if who := matrix.methods[name].get("teacher"):
             teacher = _noted(faults, f"teacher {who}", _teacher, matrix, dataset, taught, noise, who, seed)
             if teacher is None:
+                _noted(faults, f"method {name}", _check_method, matrix, dataset, network, name, seed)
                 continue
         if (made := _noted(faults, f"method {name}", _student, matrix, dataset, network, taught, noise, name, seed, teacher)) is not None:
-            shown = _told(noise) if teacher and teacher.method == "lad" else ""
-            _enter(jobs, students, made, seed, {"dataset": dataset, "noise": shown, "method": name})
+            _enter(jobs, students, made, seed, name)
     if faults:
         raise SettingsError("\n".join(f"matrix {matrix.path.name}, {fault}" for fault in dict.fromkeys(faults)))
     ordered = sorted(jobs.values(), key=lambda job: (matrix.seeds.index(job.resolved.seed), job.role != "teacher"))
@@ -120,21 +122,17 @@ def _teacher(matrix: MatrixFile, dataset: str, network: str, noise: Mapping[str,
     values = _without_idle("teacher", values, keep=own, taught_by=None)
     settings = checked(TeacherSettings, values)
     run = planned_run(settings)
-    shown = _told(noise) if run.method == "lad" else ""
-    title = _title(f"teacher {name}", matrix, seed, datasets=dataset, teacher_networks=network, noise=shown)
-    return Job(run.run_id, title, "teacher", values, run.settings)
+    told = ", ".join(f"{key}={value}" for key, value in noise.items() if key in values and key not in own)
+    title = _title(f"teacher {name}", matrix, seed, datasets=dataset, teacher_networks=network, noise=told)
+    return Job(run.run_id, title, "teacher", values, run.settings, noise=told)
 
 
 def _student(
     matrix: MatrixFile, dataset: str, network: str, taught: str, noise: Mapping[str, Scalar], name: str, seed: int, teacher: Job | None
 ) -> Job:
-    given = dict(matrix.methods[name])
-    as_long_as, _ = given.pop("as_long_as", ""), given.pop("teacher", "")
-    own = _network(network) | given
-    values = _common(matrix, "student", dataset, seed) | own
     taught_by = teacher.method if teacher else None
-    values = _without_idle("student", values, keep=own, taught_by=taught_by)
-    if as_long_as:
+    values = _student_values(matrix, dataset, network, name, seed, taught_by)
+    if as_long_as := matrix.methods[name].get("as_long_as"):
         before = _teacher(matrix, dataset, taught, noise, as_long_as, seed).resolved.train_steps
         values["train_steps"] = before + _resolved("student", values).train_steps
     checked(StudentSettings, values, taught_by=taught_by)
@@ -146,24 +144,36 @@ def _student(
     key = "-".join([*parts, settings_hash(resolved.model_dump() | {"role": "student", "teacher": teacher.key if teacher else ""})])
     title = _title(
         name, matrix, seed, datasets=dataset, student_networks=network, teacher_networks=taught if teacher else "",
-        noise=_told(noise) if method == "lad" else "",
+        noise=teacher.noise if teacher else "",
     )  # fmt: skip
     return Job(key, title, "student", values, resolved, teacher)
 
 
-def _enter(jobs: dict[str, Job], lines: dict[tuple, Line], job: Job, seed: int, labels: dict[str, str]) -> None:
+def _student_values(matrix: MatrixFile, dataset: str, network: str, name: str, seed: int, taught_by: str | None) -> dict[str, Any]:
+    own = {key: value for key, value in matrix.methods[name].items() if key not in ("teacher", "as_long_as")}
+    own = _network(network) | own
+    values = _common(matrix, "student", dataset, seed) | own
+    return _without_idle("student", values, keep=own, taught_by=taught_by)
+
+
+def _check_method(matrix: MatrixFile, dataset: str, network: str, name: str, seed: int) -> None:
+    """Refuse a method's own faults where its teacher has some, too: all are told at once."""
+    checked(StudentSettings, _student_values(matrix, dataset, network, name, seed, "lad"), taught_by="lad")
+
+
+def _enter(jobs: dict[str, Job], lines: dict[tuple, Line], job: Job, seed: int, method: str) -> None:
     """Put a job on its line; the same computation under two names is one job."""
+    teacher = job if job.role == "teacher" else job.teacher
+    shown = {
+        "dataset": job.resolved.dataset,
+        "teacher_network": _parts(teacher.resolved) if teacher else "",
+        "student_network": _parts(job.resolved) if job.role == "student" else "",
+        "noise": teacher.noise if teacher else "",
+        "method": method,
+    }
     job = jobs.setdefault(job.key, job)
     if job.teacher:
         jobs.setdefault(job.teacher.key, job.teacher)
-    teacher = job if job.role == "teacher" else job.teacher
-    shown = {
-        "dataset": labels["dataset"],
-        "teacher_network": _parts(teacher.resolved) if teacher else "",
-        "student_network": _parts(job.resolved) if job.role == "student" else "",
-        "noise": labels["noise"],
-        "method": labels["method"],
-    }
     line = lines.setdefault(tuple(shown.values()), Line(shown, {}, job.role == "student" and not teacher))
     line.jobs[seed] = job
 
@@ -202,10 +212,6 @@ def _parts(settings: TrainSettings) -> str:
 def _noises(matrix: MatrixFile) -> Iterator[dict[str, Scalar]]:
     for values in product(*matrix.noise.values()):
         yield dict(zip(matrix.noise, values, strict=True))
-
-
-def _told(noise: Mapping[str, Scalar]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in noise.items())
 
 
 def _title(name: str, matrix: MatrixFile, seed: int, **where: str) -> str:

@@ -23,6 +23,8 @@ def study_files(matrix: MatrixFile) -> JobFiles:
 
 def done(job: Job) -> Run | None:
     """The job's run where it is complete with every output as its manifest recorded, taught by the teacher as it is now."""
+    if job.teacher and done(job.teacher) is None:
+        return None
     if (run := job.run()) is None or run.state != "complete":
         return None
     try:
