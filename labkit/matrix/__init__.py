@@ -1,7 +1,8 @@
 """A matrix of runs: which are wanted, which are there, and the lines of the tables they fill."""
 
 from labkit.matrix._file import MatrixFile, read_matrix
-from labkit.matrix._jobs import Job, Line, Plan, plan
+from labkit.matrix._jobs import Job, Line, Plan
+from labkit.matrix._plan import plan
 from labkit.matrix._rows import study
 from labkit.matrix._states import (
     bring_up_to_date,

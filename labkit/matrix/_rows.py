@@ -1,7 +1,8 @@
 """A matrix as the tables see it: its lines, with the runs that are complete."""
 
 from labkit.matrix._file import MatrixFile
-from labkit.matrix._jobs import Line, plan
+from labkit.matrix._jobs import Line
+from labkit.matrix._plan import plan
 from labkit.matrix._states import done
 from labkit.studies import Row, Study
 
