@@ -172,7 +172,7 @@ def test_a_title_says_what_the_matrix_varies(planned):
     assert f"teacher assisted ({FPN}, pixel_std=0.3) s0" in titles
     assert f"teacher plain ({FPN}) s0" in titles
     assert f"of assisted ({FPN}, pixel_std=0) s0" in titles  # every student has the same network
-    assert f"alone ({RESNET}) s0" in titles
+    assert "alone s0" in titles
     assert len(titles) == 2 * (1 + 2) + 2 + 2 + 4
 
 
