@@ -88,7 +88,8 @@ def _folder(name: str, settings: Settings) -> Path:
 def _product(name: str, settings: Settings) -> Path:
     """The last file a notebook that trains nothing writes."""
     if isinstance(settings, StudySettings):
-        return read_matrix(settings.matrix).figures_folder / MANIFEST
+        folder = project_root() / settings.figures if settings.figures else read_matrix(settings.matrix).figures_folder
+        return folder / MANIFEST
     last = "noising.png" if name == "noising" else f"contribution_{settings.category}.png"
     return figures_folder(settings.figures, settings.runs, settings.dataset) / last
 
