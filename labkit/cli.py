@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from labkit.receipts import JobFiles
 
 app = typer.Typer(help="Label Assisted Distillation, headless.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 Set = Annotated[list[str], typer.Option("--set", metavar="name=value", help="A setting; repeat for more.")]
@@ -43,10 +46,7 @@ def run(
     Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing started; 124 time limit, 130 Ctrl-C, 143 SIGTERM.
     Whatever stopped it, the same command goes on from the last checkpoint.
     """
-    from labkit.receipts import JobFiles, reported
-
-    job = JobFiles(receipt.absolute()) if receipt else None
-    with _told_in_words(debug), reported(job) if job else contextlib.nullcontext():
+    with _told_in_words(debug), _reported(target, receipt) as job:
         from labkit import headless
 
         parent = os.environ.pop(headless.PARENT, "")
@@ -120,6 +120,22 @@ def predict(
         from labkit import evaluation
 
         print(evaluation.predict_image(run, image, label=label, output=output, runs=runs))
+
+
+@contextlib.contextmanager
+def _reported(target: Target, receipt: Path | None) -> Iterator["JobFiles | None"]:
+    """A scheduler's job tells how it goes by files beside its receipt; anything else has none."""
+    from labkit.config import SettingsError
+    from labkit.receipts import JobFiles, reported
+
+    if receipt is None:
+        yield None
+        return
+    if target not in (Target.teacher, Target.student, Target.study):
+        raise SettingsError(f"--receipt: labkit run {target} makes nothing to write one of; expected teacher, student or study.")
+    files = JobFiles(receipt.absolute())
+    with reported(files):
+        yield files
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:

@@ -115,10 +115,10 @@ def held(path: Path, *, patience: float = 20) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds a lock file now; one made by `held`."""
+    """Whether another process holds a lock file now; one made by `held`, which looking neither makes nor changes."""
     try:
-        with path.open("a") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with path.open("rb") as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return True
     except FileNotFoundError:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from labkit import files
-from labkit.files import FileError, file_hash, held, read_json, remove_parts, write_bytes, write_json, write_text
+from labkit.files import FileError, file_hash, held, is_held, read_json, remove_parts, write_bytes, write_json, write_text
 
 HOLD = """
 import sys, time
@@ -222,6 +222,20 @@ def test_a_killed_holder_lets_go(tmp_path, holder):
     holder().kill()
     with held(tmp_path / "run" / ".lock", patience=5):
         pass
+
+
+def test_looking_at_a_lock_tells_whether_another_process_holds_it_and_leaves_no_trace(tmp_path, holder):
+    path = tmp_path / "run" / ".lock"
+    assert not is_held(path)
+    path.parent.mkdir()
+    assert not is_held(path)
+    assert list(path.parent.iterdir()) == []
+    process = holder()
+    assert [is_held(path) for _ in range(3)] == [True] * 3
+    process.kill()
+    process.wait()
+    assert not is_held(path)
+    assert path.read_text() == f"{process.pid}\n"
 
 
 def test_a_forked_child_does_not_keep_the_lock_of_its_dead_parent(tmp_path):

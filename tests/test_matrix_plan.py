@@ -5,23 +5,21 @@ import shlex
 import pytest
 import yaml
 
-from labkit.config import SettingsError, TeacherSettings
+from labkit.config import SettingsError, StudentSettings, TeacherSettings
 from labkit.datasets import dataset_recipe
 from labkit.matrix import plan, read_matrix
 from labkit.planning import planned_run
 
 BASE = {
-    "title": "t",
-    "seeds": [0],
+    "title": "t", "seeds": [0],
     "settings": {"train_size": 8, "val_size": 4, "batch_size": 2, "teacher.train_steps": 6, "student.train_steps": 4},
     "teachers": {"plain": {"method": "none"}, "assisted": {"method": "lad"}},
     "methods": {
-        "alone": {},
-        "as long": {"as_long_as": "assisted"},
-        "of plain": {"teacher": "plain"},
-        "of assisted": {"teacher": "assisted", "distance": "kd"},
+        "alone": {}, "as long": {"as_long_as": "assisted"},
+        "of plain": {"teacher": "plain"}, "of assisted": {"teacher": "assisted", "distance": "kd"},
     },
-}
+}  # fmt: skip
+KINDS = {"teacher": TeacherSettings, "student": StudentSettings}
 SMALLEST, FPN, RESNET = "unet/tu-mobilenetv3_small_100", "fpn/tu-mobilenetv3_small_100", "unet/resnet18"
 
 
@@ -71,21 +69,16 @@ def rows(lines, *names):
 
 
 def test_every_method_and_teacher_is_a_job_and_teachers_come_first(planned):
-    assert [job.title for job in planned(seeds=[3, 1]).jobs] == [
-        f"{name} s{seed}"
-        for seed in (3, 1)
-        for name in ("teacher plain", "teacher assisted", "alone", "as long", "of plain", "of assisted")
-    ]
+    names = ("teacher plain", "teacher assisted", "alone", "as long", "of plain", "of assisted")
+    assert [job.title for job in planned(seeds=[3, 1]).jobs] == [f"{name} s{seed}" for seed in (3, 1) for name in names]
 
 
 def test_a_key_is_the_run_id_where_that_is_known_before_training(planned):
     found = by_title(planned())
     for title in ("teacher plain s0", "teacher assisted s0", "alone s0", "as long s0"):
         job = found[title]
-        assert job.key == job.run().run_id
-        assert job.resolved == job.run().settings
-        assert job.settings == job.values
-    assert found["teacher plain s0"].key == planned_run(TeacherSettings(**found["teacher plain s0"].values)).run_id
+        run = planned_run(KINDS[job.role](**job.settings))
+        assert (job.key, job.resolved, job.settings) == (run.run_id, run.settings, job.values)
 
 
 def test_a_student_s_key_names_how_it_is_taught_and_by_whom(planned):
@@ -95,9 +88,8 @@ def test_a_student_s_key_names_how_it_is_taught_and_by_whom(planned):
     assert found["of plain s0"].key.startswith("streets-student-kd-unet-tu-mobilenetv3_small_100-s0-")
     assert taught.settings == taught.values | {"teacher": found["teacher assisted s0"].key}
     assert taught.run() is None
-    assert [found[f"{name} s0"].method for name in ("teacher plain", "teacher assisted", "alone", "of plain", "of assisted")] == [
-        "none", "lad", "none", "kd", "lad",
-    ]  # fmt: skip
+    methods = [found[f"{name} s0"].method for name in ("teacher plain", "teacher assisted", "alone", "of plain", "of assisted")]
+    assert methods == ["none", "lad", "none", "kd", "lad"]
 
 
 def test_two_noisings_a_step_are_twice_the_work(planned):
@@ -169,10 +161,8 @@ def test_rows_of_a_product(planned):
 
 def test_a_title_says_what_the_matrix_varies(planned):
     titles = by_title(planned(teacher_networks=["recipe", FPN], noise={"pixel_std": [0, 0.3]}, student_networks=[RESNET])).keys()
-    assert f"teacher assisted ({FPN}, pixel_std=0.3) s0" in titles
-    assert f"teacher plain ({FPN}) s0" in titles
-    assert f"of assisted ({FPN}, pixel_std=0) s0" in titles  # every student has the same network
-    assert "alone s0" in titles
+    assert {f"teacher assisted ({FPN}, pixel_std=0.3) s0", f"teacher plain ({FPN}) s0"} <= titles
+    assert {f"of assisted ({RESNET}, {FPN}, pixel_std=0) s0", f"alone ({RESNET}) s0"} <= titles
     assert len(titles) == 2 * (1 + 2) + 2 + 2 + 4
 
 
@@ -180,7 +170,6 @@ def test_data_sets_are_rows_and_in_titles(planned):
     found = planned(datasets=["streets", "camvid"], settings={}, methods={"alone": {}})
     assert rows(found.students, "dataset", "method") == [("streets", "alone"), ("camvid", "alone")]
     assert {"alone (streets) s0", "alone (camvid) s0", "teacher plain (camvid) s0"} <= by_title(found).keys()
-    assert by_title(found)["alone (camvid) s0"].resolved.dataset == "camvid"
 
 
 def test_noise_a_teacher_sets_itself_or_does_not_draw_is_not_told_of_it(planned):
@@ -229,17 +218,14 @@ def test_what_changes_no_result_touches_nothing(planned):
     local = {"threads": 1, "workers": 2, "device": "cpu", "checkpoint_every_steps": 3, "data_root": "/data", "log_every_steps": 1}
     told = {"title": "other", "figures": "figures/x", "compare": [["alone", "as long"]]}
     assert changed(planned(), planned(settings=BASE["settings"] | local, **told)) == set()
-
-
-def test_a_recipe_s_own_value_written_out_is_no_change(planned):
-    assert changed(planned(), planned(settings=BASE["settings"] | {"learning_rate": 2e-3, "class_std": 1.0})) == set()
+    recipe_s_own = {"learning_rate": 2e-3, "class_std": 1.0}
+    assert changed(planned(), planned(settings=BASE["settings"] | recipe_s_own)) == set()
 
 
 def test_shared_settings_go_behind_a_role_s_and_those_behind_one_s_own(planned):
     settings = {"batch_size": 2, "student.batch_size": 3, "learning_rate": 0.1, "consistency_weight": 0.5}
-    found = by_title(
-        planned(settings=settings, methods={"alone": {}, "own": {"batch_size": 4}}, teachers={"assisted": {"learning_rate": 0.2}})
-    )
+    methods, teachers = {"alone": {}, "own": {"batch_size": 4}}, {"assisted": {"learning_rate": 0.2}}
+    found = by_title(planned(settings=settings, methods=methods, teachers=teachers))
     values = {title: (job.resolved.batch_size, job.resolved.learning_rate) for title, job in found.items()}
     assert values == {"teacher assisted s0": (2, 0.2), "alone s0": (3, 0.1), "own s0": (4, 0.1)}
     assert found["teacher assisted s0"].resolved.consistency_weight == 0.5
@@ -305,7 +291,7 @@ def test_class_weights_a_teacher_cannot_be_shown_are_refused(said, planned, teac
     teachers = {"assisted": teacher}
     (line,) = said(teachers=teachers, methods={"taught": {"teacher": "assisted"} | method})
     assert line.startswith(f"matrix m.yaml, method taught: setting distill_weights: {words}")
-    other = {"fixed": "random"}.get(method.get("distill_weights"), "fixed")
+    other = "random" if method else "fixed"
     planned(teachers=teachers, methods={"taught": {"teacher": "assisted", "distill_weights": other}})
 
 

@@ -16,7 +16,7 @@ from labkit.matrix import plan, read_matrix, study_files, study_of
 from labkit.planning import checked, look_through, planned_run
 from labkit.products import MANIFEST
 from labkit.receipts import JobFiles
-from labkit.records import Run, figures_folder, project_root, receipt_of, runs_folder
+from labkit.records import OUTPUTS, Run, check_outputs, figures_folder, project_root, receipt_of, runs_folder
 
 NOTEBOOKS: dict[str, tuple[str, type[Settings]]] = {
     "noising": ("00_label_noising", NoisingSettings),
@@ -45,11 +45,13 @@ def run_notebook(name: str, settings: Settings, *, timeout: float = 0) -> Path:
 
     Raises:
         DataError: a file of the data set cannot be used; nothing is started.
+        RecordError: the run is complete, but an output is not what its manifest recorded; nothing is started.
         HeadlessError: the notebook did not end, or ended without what it is there for.
     """
     run = planned_run(settings) if name in TRAINING else None
     folder = _folder(name, settings)
     if run and run.state == "complete":
+        check_outputs(run.folder, run.manifest(), OUTPUTS)
         print(f"{run.run_id}: complete, skipped")
         return folder
     for split in ("train", "val") if run else ("val",) if name != "study" else ():
@@ -86,7 +88,8 @@ def _folder(name: str, settings: Settings) -> Path:
 def _product(name: str, settings: Settings) -> Path:
     """The last file a notebook that trains nothing writes."""
     if isinstance(settings, StudySettings):
-        return read_matrix(settings.matrix).figures_folder / MANIFEST
+        folder = project_root() / settings.figures if settings.figures else read_matrix(settings.matrix).figures_folder
+        return folder / MANIFEST
     last = "noising.png" if name == "noising" else f"contribution_{settings.category}.png"
     return figures_folder(settings.figures, settings.runs, settings.dataset) / last
 

@@ -6,6 +6,7 @@ from typing import Any
 from labkit.files import FileError, read_json, write_json
 from labkit.matrix._file import MatrixFile
 from labkit.matrix._jobs import Job, Plan
+from labkit.products import MANIFEST
 from labkit.receipts import JobFiles
 from labkit.recipes import settings_hash
 from labkit.records import RecordError, Run, check_outputs, receipt_of
@@ -84,9 +85,10 @@ def bring_up_to_date(matrix: MatrixFile, plan: Plan) -> None:
 
 
 def study_is_done(matrix: MatrixFile, plan: Plan) -> bool:
-    """Whether the tables were made from the runs as they are now, by the file as it is now."""
+    """Whether the tables are there, and were made from the runs as they are now, by the file as it is now."""
     made_from = study_of(matrix, plan)
-    return bool(made_from) and _read(study_files(matrix).receipt).get("made_from") == made_from
+    there = (matrix.figures_folder / MANIFEST).is_file()
+    return there and bool(made_from) and _read(study_files(matrix).receipt).get("made_from") == made_from
 
 
 def still_running(matrix: MatrixFile, plan: Plan) -> list[Job]:
