@@ -60,6 +60,9 @@ def address(tmp_path_factory, parameters):
     for name, stem in STEMS.items():
         lab.write_notebook(stem, folder, parameters[name])
     lab.write_notebook("02_student_distillation", folder, TINY | parameters["noising"])
+    matrix = private / "matrix.yaml"
+    matrix.write_text(f"title: Nothing yet\nseeds: [0]\nruns: {private / 'matrix'}\nmethods: {{alone: {{}}}}\n")
+    lab.write_notebook("04_study", folder, {"matrix": str(matrix)})
     lab.write_cell("1 + 1", folder / "empty.ipynb")
     lab.write_cell(OFFER.format(runs=str(private / "runs")), folder / "offer.ipynb")
     with lab.jupyter_lab(folder, private) as address:
@@ -203,8 +206,9 @@ def test_surgery_is_done_by_keyboard_and_told(shown, expected):
     assert explorer.state.surgery != "removed (void)"
 
 
-def test_the_notebook_without_an_explorer_runs_too(browser, address, usual_errors):
-    notebook = lab.Notebook(browser, address, "02_student_distillation")
+@pytest.mark.parametrize("stem", ["02_student_distillation", "04_study"])
+def test_a_notebook_without_an_explorer_runs_too(browser, address, usual_errors, stem):
+    notebook = lab.Notebook(browser, address, stem)
     assert notebook.run_all() == []
     assert notebook.view.count() == 0
     assert set(notebook.errors) - usual_errors == set()
