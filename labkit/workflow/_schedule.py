@@ -121,7 +121,7 @@ def _arguments(matrix: MatrixFile, jobs: int, keep_going: bool, profile: str) ->
     side_by_side = jobs or (1 if torch.cuda.is_available() else min(2, cores))
     threads = max(1, cores // side_by_side)
     arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(matrix.book), "--profile", str(_profile(profile))]
-    arguments += ["--workflow-profile", "none", "--config", f"matrix={matrix.path}", f"threads={threads}"]
+    arguments += ["--workflow-profile", "none", "--config", f"matrix={matrix.path}", f"folder={Path.cwd()}", f"threads={threads}"]
     if profile == "local":
         arguments += ["--cores", str(side_by_side * threads)]
     elif jobs:
