@@ -57,13 +57,20 @@ def states(matrix: MatrixFile, plan: Plan, *, checked: bool = True) -> dict[str,
 
 
 def _state(job: Job, files: JobFiles, checked: bool) -> str:
+    found = _state_by(files, bool(done(job)) if checked else files.receipt.is_file())
+    began = files.log.is_file() and not files.receipt.is_file()  # a receipt that does not hold any more: it ended well once
+    return "stopped" if found == "waiting" and began else found
+
+
+def _state_by(files: JobFiles, is_done: bool) -> str:
     if files.running:
         return "running"
-    if done(job) if checked else files.receipt.is_file():
-        return "done"
-    if files.failure.is_file():
-        return "failed"
-    return "stopped" if files.log.is_file() else "waiting"
+    return "done" if is_done else "failed" if files.failure.is_file() else "waiting"
+
+
+def study_state(matrix: MatrixFile, plan: Plan) -> str:
+    """The same of the job that makes the tables: running, done, failed or waiting."""
+    return _state_by(study_files(matrix), study_is_done(matrix, plan))
 
 
 def bring_up_to_date(matrix: MatrixFile, plan: Plan) -> None:
