@@ -104,7 +104,7 @@ def status(file: str) -> Iterator[str]:
     found = states(matrix, planned)
     for job in planned.jobs:
         state, files, run = found[job.key], files_of(matrix, job), done(job)
-        said = files.reason if state == "failed" else report(files.log, 1).strip()
+        said = {"failed": files.reason, "waiting": ""}.get(state, report(files.log, 1).strip())
         told = f"{run.manifest()['seconds']:.0f} s" if run else said
         yield f"{state:>8}  {job.title}  {told}".rstrip()
     tables = study_state(matrix, planned)
