@@ -146,6 +146,31 @@ def complete_matrix(made_runs, tmp_path):
     return matrices.write(tmp_path / "small.yaml", runs=tmp_path / "runs")
 
 
+@pytest.fixture
+def fresh(tmp_path):
+    """A matrix file without a run."""
+    from tests import matrices
+
+    return matrices.write(tmp_path / "small.yaml", runs=tmp_path / "runs")
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """(code, what happens) stands in for Snakemake's end; the arguments it was called with."""
+    called = []
+
+    def stand_in(code=0, *, what=lambda: None):
+        def scheduled(matrix, planned, to_do, arguments):
+            called.append(arguments)
+            what()
+            return code, 60.0
+
+        monkeypatch.setattr("labkit.workflow._schedule._scheduled", scheduled)
+        return called
+
+    return stand_in
+
+
 @pytest.fixture(autouse=True)
 def _no_data_folder(monkeypatch):
     """No test reads data that happens to be on this machine."""
