@@ -37,9 +37,19 @@ class JobFiles:
         return self._beside(".failed")
 
     @property
+    def reason(self) -> str:
+        """Why it failed, in one line; "" where it did not."""
+        return self.failure.read_text(encoding="utf-8").partition("\n")[0] if self.failure.is_file() else ""
+
+    @property
     def lock(self) -> Path:
         """Held by the job's process while it lives."""
         return self._beside(".lock")
+
+    def forget(self) -> None:
+        """Remove what an earlier try said, so that it is not taken for this one's."""
+        self.failure.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)
 
     @property
     def running(self) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -124,6 +125,50 @@ def rng_untouched():
         assert before[2] == random.getstate()
 
     return watch
+
+
+@pytest.fixture(scope="session")
+def made_runs(tmp_path_factory):
+    """Folder of the complete runs of `tests.matrices`' matrix."""
+    from tests import matrices
+
+    folder = tmp_path_factory.mktemp("matrix")
+    matrices.make(matrices.write(folder / "small.yaml", runs=folder / "runs"))
+    return folder / "runs"
+
+
+@pytest.fixture
+def complete_matrix(made_runs, tmp_path):
+    """A matrix file whose runs are all complete, in a folder of the test's own; nothing but runs is there."""
+    from tests import matrices
+
+    shutil.copytree(made_runs, tmp_path / "runs")
+    return matrices.write(tmp_path / "small.yaml", runs=tmp_path / "runs")
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A matrix file without a run."""
+    from tests import matrices
+
+    return matrices.write(tmp_path / "small.yaml", runs=tmp_path / "runs")
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """(code, what happens) stands in for Snakemake's end; the arguments it was called with."""
+    called = []
+
+    def stand_in(code=0, *, what=lambda: None):
+        def scheduled(matrix, planned, to_do, arguments):
+            called.append(arguments)
+            what()
+            return code, 60.0
+
+        monkeypatch.setattr("labkit.workflow._schedule._scheduled", scheduled)
+        return called
+
+    return stand_in
 
 
 @pytest.fixture(autouse=True)

@@ -15,9 +15,10 @@ from labkit.matrix._states import (
     study_files,
     study_is_done,
     study_of,
+    study_state,
 )
 
 __all__ = [
     "Job", "Line", "MatrixFile", "Plan", "bring_up_to_date", "done", "files_of", "open_jobs", "plan", "progress_of", "read_matrix",
-    "states", "still_running", "study", "study_files", "study_is_done", "study_of",
+    "states", "still_running", "study", "study_files", "study_is_done", "study_of", "study_state",
 ]  # fmt: skip

@@ -57,13 +57,19 @@ def states(matrix: MatrixFile, plan: Plan, *, checked: bool = True) -> dict[str,
     Args:
         checked: done means that the run is complete and every output as recorded; False: that there is a receipt, which is quicker.
     """
-    return {job.key: _state(job, files_of(matrix, job), checked) for job in plan.jobs}
+    files = {job.key: (files_of(matrix, job), job) for job in plan.jobs}
+    return {key: _state(found, bool(done(job)) if checked else found.receipt.is_file()) for key, (found, job) in files.items()}
 
 
-def _state(job: Job, files: JobFiles, checked: bool) -> str:
+def study_state(matrix: MatrixFile, plan: Plan) -> str:
+    """The same of the job that makes the tables."""
+    return _state(study_files(matrix), study_is_done(matrix, plan))
+
+
+def _state(files: JobFiles, is_done: bool) -> str:
     if files.running:
         return "running"
-    if done(job) if checked else files.receipt.is_file():
+    if is_done:
         return "done"
     if files.receipt.is_file():
         return "outdated"

@@ -76,8 +76,8 @@ def interval_line(study: Study, measured: Mapping[str, RegionConfusions], *, dra
         drawn.append(f"{dataset}: {count} frames, " + (f"blocks of {together} consecutive ones" if together > 1 else "singly"))
     return (
         f"Gain: paired over the same seeds and frames. Interval: 2.5 to 97.5 percent of {draws} bootstrap draws over seeds and frames, "
-        f"crossed ({'; '.join(drawn or ['no run is complete'])}); over three seeds or fewer it is too narrow, the t-test over seeds is not; "
-        "with one seed it is over frames alone. "
+        f"crossed ({'; '.join(drawn or ['no run is complete'])}); over three seeds or fewer it is too narrow, the t-test over seeds is "
+        "not; with one seed it is over frames alone. "
         f"Boundary: mIoU over pixels with another class within {boundary_width} pixels; interior: over the others."
     )
 

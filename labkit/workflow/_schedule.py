@@ -30,6 +30,7 @@ from labkit.matrix import (
     still_running,
     study_files,
     study_is_done,
+    study_state,
 )  # fmt: skip
 from labkit.planning import look_through
 from labkit.workflow._slurm import submission
@@ -102,13 +103,13 @@ def status(file: str) -> Iterator[str]:
     planned = plan(matrix)
     found = states(matrix, planned)
     for job in planned.jobs:
-        run = done(job)
-        told = f"{run.manifest()['seconds']:.0f} s" if run else ""
-        if found[job.key] in ("running", "failed", "stopped"):
-            told = report(files_of(matrix, job).log, 1).strip()
-        yield f"{found[job.key]:>8}  {job.title}  {told}".rstrip()
-    tables = "done" if study_is_done(matrix, planned) else "waiting"
-    yield f"{tables:>8}  tables and figures  {matrix.figures_folder if tables == 'done' else ''}".rstrip()
+        state, files, run = found[job.key], files_of(matrix, job), done(job)
+        said = report(files.log, 1).strip() if state in ("running", "stopped") else files.reason
+        told = f"{run.manifest()['seconds']:.0f} s" if run else said
+        yield f"{state:>8}  {job.title}  {told}".rstrip()
+    tables = study_state(matrix, planned)
+    told = str(matrix.figures_folder) if tables == "done" else study_files(matrix).reason
+    yield f"{tables:>8}  tables and figures  {told}".rstrip()
     yield View(planned).line(found)
 
 
@@ -121,12 +122,13 @@ def _arguments(matrix: MatrixFile, jobs: int, keep_going: bool, profile: str) ->
     """What Snakemake is called with."""
     arguments = ["--snakefile", str(HERE / "Snakefile"), "--directory", str(matrix.book), "--profile", str(_profile(profile))]
     arguments += ["--workflow-profile", "none"] + (["--keep-going"] if keep_going else [])
+    given = [f"matrix={matrix.path}", f"folder={Path.cwd()}"]
     if profile != "local":
-        return [*arguments, *(["--jobs", str(jobs)] if jobs else []), "--config", f"matrix={matrix.path}"]
+        return [*arguments, *(["--jobs", str(jobs)] if jobs else []), "--config", *given]
     cores = os.cpu_count() or 1
     side_by_side = jobs or (1 if torch.cuda.is_available() else min(2, cores))
     threads = max(1, cores // side_by_side)
-    return [*arguments, "--cores", str(side_by_side * threads), "--config", f"matrix={matrix.path}", f"threads={threads}"]
+    return [*arguments, "--cores", str(side_by_side * threads), "--config", *given, f"threads={threads}"]
 
 
 def _profile(name: str) -> Path:
@@ -163,8 +165,8 @@ def _wait_for_orphans(matrix: MatrixFile, planned: Plan) -> None:
 def _scheduled(matrix: MatrixFile, planned: Plan, to_do: list[Job], arguments: list[str]) -> tuple[int, float]:
     """Snakemake to its end, telling how far it is; its exit code and seconds."""
     view, began = View(planned), time.monotonic()
-    for job in to_do:
-        files_of(matrix, job).failure.unlink(missing_ok=True)
+    for files in [*(files_of(matrix, job) for job in to_do), study_files(matrix)]:
+        files.forget()
     with _snakemake(matrix, arguments) as process:
         while process.poll() is None:
             view.tell(states(matrix, planned, checked=False))
@@ -201,8 +203,12 @@ def _outcome(matrix: MatrixFile, planned: Plan, to_do: list[Job], code: int, sec
     Raises:
         HeadlessError: Snakemake failed though no job did.
     """
-    ended = states(matrix, planned)
+    ended, tables, log = states(matrix, planned), study_files(matrix), matrix.book / "logs" / "snakemake.log"
     missing = [job for job in to_do if ended[job.key] != "done"]
+    complete = not missing and study_is_done(matrix, planned)
+    began = tables.log.is_file() or any(ended[job.key] != "waiting" for job in missing)
+    if code and (complete or not began):
+        raise HeadlessError(f"Snakemake ended with code {code}, and no job failed; its log: {log}\n{report(log)}")
     for job in missing:
         if ended[job.key] == "waiting":
             print(f"{job.title}: not started, because of another's failure", flush=True)
@@ -210,11 +216,9 @@ def _outcome(matrix: MatrixFile, planned: Plan, to_do: list[Job], code: int, sec
             files = files_of(matrix, job)
             print(f"{job.title}: {ended[job.key].upper()}, log in {files.log}\n{report(files.log)}", flush=True)
     titles = [job.title for job in missing]
-    if not missing and not study_is_done(matrix, planned):
-        print(f"tables and figures: FAILED, log in {study_files(matrix).log}\n{report(study_files(matrix).log)}", flush=True)
+    if not missing and not complete:
+        print(f"tables and figures: FAILED, log in {tables.log}\n{report(tables.log)}", flush=True)
         titles = ["tables and figures"]
-    if code and not titles:
-        raise HeadlessError(f"Snakemake ended with code {code}; its log: {matrix.book / 'logs' / 'snakemake.log'}.")
     if to_do:
         print(f"{len(to_do) - len(missing)} of {len(to_do)} runs made in {seconds / 60:.1f} minutes", flush=True)
     if missing:
