@@ -165,7 +165,7 @@ def test_orphans_are_waited_for_before_anything_is_started(fresh, ended, capsys)
         assert time.monotonic() - began > 1
     assert len(called) == 1
     told = capsys.readouterr().out
-    assert told.startswith("of plain s0: still running from an earlier scheduler; waiting for it to end\nsmall: 5 runs, 0 done, 5 to do")
+    assert told.startswith("of plain s0: still running, and its scheduler is gone; waiting for it to end\nsmall: 5 runs, 0 done, 5 to do")
 
 
 def test_one_scheduler_at_a_time(fresh, ended, monkeypatch):

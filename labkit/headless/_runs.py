@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +122,21 @@ def _mark_failed(run: Run, reason: str) -> None:
             run.mark("failed", error=reason)
 
 
-def end_with(parent: int) -> None:
-    """End this process in order when its parent is gone, so that a killed `labkit run all` leaves nothing training."""
+def _terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def end_with(parent: int, end: Callable[[], None] = _terminate) -> None:
+    """End this process in order when its parent is gone, so that a killed `labkit run all` leaves nothing training.
+
+    Args:
+        end: what ends it; called once, in a thread.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        end()
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -94,6 +94,7 @@ def run_matrix(file: str, *, jobs: int = 0, keep_going: bool = False, profile: s
             print(f"nothing to start; tables and figures: {matrix.figures_folder}")
             return []
         code, seconds = _scheduled(matrix, planned, to_do, arguments)
+        _wait_for_orphans(matrix, planned)
         return _outcome(matrix, planned, to_do, code, seconds)
 
 
@@ -152,13 +153,13 @@ def _look_through(planned: Plan) -> None:
 
 
 def _wait_for_orphans(matrix: MatrixFile, planned: Plan) -> None:
-    """Jobs of a scheduler that was killed end by themselves within a second or two; nothing is started beside them."""
+    """Jobs whose scheduler was killed end by themselves within a second or two; nothing is started or told beside them."""
     said: set[str] = set()
     while living := still_running(matrix, planned):
         for job in living:
             if job.key not in said:
                 said.add(job.key)
-                print(f"{job.title}: still running from an earlier scheduler; waiting for it to end", flush=True)
+                print(f"{job.title}: still running, and its scheduler is gone; waiting for it to end", flush=True)
         time.sleep(LOOK_SECONDS)
 
 
