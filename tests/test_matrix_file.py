@@ -1,5 +1,7 @@
 """A matrix file is read whole or refused whole: every fault in one message, before anything is planned."""
 
+import re
+
 import pytest
 
 from labkit.config import SettingsError
@@ -190,6 +192,15 @@ def test_what_is_no_mapping_is_refused_by_name(tmp_path, content, words):
     with pytest.raises(SettingsError) as caught:
         read_matrix(path)
     assert str(caught.value).startswith(f"matrix {path}: {words}")
+
+
+def test_the_readme_s_example_is_a_sound_matrix(tmp_path):
+    (text,) = re.findall(r"```yaml\n(.*?)```", (project_root() / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    path = tmp_path / "readme.yaml"
+    path.write_text(text, encoding="utf-8")
+    found = plan(read_matrix(path))
+    assert len(found.teachers) == 1 + 3
+    assert len(found.students) == 2 + 1 + 3
 
 
 def test_a_file_that_is_not_there_is_told_in_words(tmp_path):
