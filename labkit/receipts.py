@@ -7,6 +7,8 @@ from pathlib import Path
 
 from labkit.files import held, is_held, write_text
 
+TOLD_TO_STOP = (130, 143)  # exit codes that errors carry whose cause was Ctrl-C or SIGTERM
+
 
 @dataclass(frozen=True)
 class JobFiles:
@@ -69,5 +71,6 @@ def reported(files: JobFiles) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            write_text(files.failure, f"{error}\n")
+            if getattr(error, "exit_code", 1) not in TOLD_TO_STOP:
+                write_text(files.failure, f"{error}\n")
             raise

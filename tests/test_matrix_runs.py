@@ -209,6 +209,7 @@ def test_a_killed_scheduler_leaves_no_orphan_and_the_next_call_loses_nothing(lon
         print(f"{victim} killed while {title} trained: {len(family)} processes gone after {time.monotonic() - began:.1f} s\n{said}")
         assert process.returncode != 0
         assert title in open_titles(long)
+        assert not files_of(read_matrix(long), jobs(long)[title]).failure.exists()
         started[title] = read_json(jobs(long)[title].run().folder / "manifest.json")["started"]
     call(long)
     made_once(long, uninterrupted)

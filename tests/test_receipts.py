@@ -66,8 +66,8 @@ def test_a_job_runs_while_its_process_holds_the_lock(files):
 
 
 def test_what_failed_keeps_its_reason_and_a_new_try_forgets_it(files):
-    with pytest.raises(RuntimeError), reported(files):
-        raise RuntimeError("it broke\nEvidence: there")
+    with pytest.raises(HeadlessError), reported(files):
+        raise HeadlessError("it broke\nEvidence: there", exit_code=124)
     assert files.failure.read_text() == "it broke\nEvidence: there\n"
     assert files.reason == "it broke"
     with reported(files):
@@ -77,7 +77,9 @@ def test_what_failed_keeps_its_reason_and_a_new_try_forgets_it(files):
     assert files.lock.is_file()
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), Stopped(15), SystemExit(1)])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), Stopped(15), HeadlessError("stopped", exit_code=143), HeadlessError("stopped", exit_code=130)]
+)
 def test_being_told_to_stop_is_no_failure(files, error):
     with pytest.raises(type(error)), reported(files):
         raise error
