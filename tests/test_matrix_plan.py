@@ -175,7 +175,7 @@ def test_data_sets_are_rows_and_in_titles(planned):
 def test_noise_a_teacher_sets_itself_or_does_not_draw_is_not_told_of_it(planned):
     teachers = {"loud": {"pixel_std": 0.5}, "ramp": {"weights": "fixed"}, "plain": {"method": "none"}, "all": {}}
     methods = {name: {"teacher": name} for name in ("loud", "plain", "all")} | {"ramp": {"teacher": "ramp", "distill_weights": "fixed"}}
-    found = planned(teachers=teachers, methods=methods, noise={"class_std": [0.3, 1], "pixel_std": [0, 0.5]})
+    found = planned(teachers=teachers, methods=methods, noise={"class_std": [0.3, 1], "pixel_std": [0.5, 0]})
     noises = {
         "loud": {"class_std=0.3", "class_std=1"},
         "ramp": {"pixel_std=0", "pixel_std=0.5"},
