@@ -72,7 +72,6 @@ def test_a_dry_run_for_a_cluster_shows_gpu_time_and_memory(fresh):
         assert f"rule_{rule}" in words
         assert words[words.index("-t") + 1] == str(minutes)
         assert words[words.index("--mem") + 1] == "32000"
-        assert words[words.index("-p") + 1] == "gpu"
         assert "--gpus=1" in words
         assert "--cpus-per-gpu=8" in words
         assert "--requeue" in words
@@ -152,7 +151,7 @@ def test_snakemake_is_called_with_the_file_the_folder_and_the_cores(complete_mat
         "--profile": str(ours / "profiles" / "local"), "--cores": "8",
     }  # fmt: skip
     assert {f"matrix={complete_matrix}", f"folder={tmp_path}", "threads=4"} < set(words)
-    assert words[-1] == "--keep-going"
+    assert "--keep-going" in words
     study_files(read_matrix(complete_matrix)).receipt.unlink()
     workflow.run_matrix(str(complete_matrix), jobs=4)
     assert ("threads=2" in called[1], "--keep-going" in called[1]) == (True, False)
