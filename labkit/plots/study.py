@@ -1,5 +1,6 @@
 """A study at a glance: gains with their intervals, by class, near boundaries and inside, and the noise diagram."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,6 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 NAMED = ("dataset", "teacher_network", "student_network", "noise")  # labels that follow the method's name where rows differ in them
 ZERO = {"color": "0.35", "lw": 1}
+LEGEND_LETTERS = 190  # of its small print that fit the width of a figure
 
 
 def gains_figure(gains: pd.DataFrame) -> Figure:
@@ -60,8 +62,13 @@ def class_gains_figure(gains: pd.DataFrame) -> Figure:
     place.set_xticks(range(len(classes)), classes, rotation=30 if len(classes) > 8 else 0, ha="right" if len(classes) > 8 else "center")
     place.set(xlim=(-0.6, len(classes) - 0.4), ylabel=f"gain over {', '.join(dict.fromkeys(gains.over))}, points of IoU")
     place.grid(alpha=0.3, axis="y")
-    figure.legend(*place.get_legend_handles_labels(), loc="outside upper center", ncols=min(len(rows), 4), fontsize=8, frameon=False)
+    figure.legend(*place.get_legend_handles_labels(), loc="outside upper center", ncols=_columns(rows), fontsize=8, frameon=False)
     return figure
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Columns of a legend above a wide figure into which the longest name fits."""
+    return max(1, min(len(names), 4, LEGEND_LETTERS // (max(map(len, names), default=1) + 8)))
 
 
 def region_gains_figure(gains: pd.DataFrame) -> Figure:
