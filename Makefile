@@ -48,12 +48,12 @@ clean:  ## environment and caches; run folders stay
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
 
 lock:  ## needs uv on the PATH
-	uv pip compile --universal --python-version 3.11 --extra dev --extra batch --no-header --no-annotate \
+	uv pip compile --universal --python-version 3.11 --extra dev --extra export --extra slurm --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "labkit needs Python 3.11-3.13, found %d.%d. Use: make PYTHON=python3.12 ..." % v)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $(READY)

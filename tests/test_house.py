@@ -1,4 +1,4 @@
-"""The house keeps its rules: floors, one door per library, short files, and pins that agree with each other."""
+"""Structure of the project: layers, one door per library, file lengths, and pins that agree."""
 
 import ast
 import importlib.metadata
@@ -12,49 +12,51 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+ROOT = next(
+    folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file()
+)
 MODULES = sorted((ROOT / "labkit").rglob("*.py"))
-FLOORS = [
-    {"lnm", "streams", "config", "losses", "metrics", "files", "statistics"},
-    {"recipes", "receipts"},
-    {"datasets", "models"},
-    {"steps", "attribution"},
-    {"records"},
-    {"checkpoints"},
-    {"engine", "tables", "products", "pairs"},
-    {"planning"},
-    {"experiments"},
-    {"contribution", "studies"},
-    {"plots", "analysis"},
-    {"explorers"},
-    {"widgets", "evaluation"},
-    {"matrix"},
-    {"headless"},
-    {"workflow"},
-    {"cli"},
-    {"__main__"},
-]
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+LAYERS = (
+    "errors",
+    "method",
+    "distillers",
+    "networks",
+    "datasets",
+    "settings",
+    "records",
+    "training",
+    "attribution",
+    "study",
+    "plots",
+    "explore",
+    "batch",
+    "cli",
+    "__main__",
+)
 DOORS = {
-    "segmentation_models_pytorch": {"models"},
+    "segmentation_models_pytorch": {"networks"},
+    "timm": {"networks"},
+    "onnx": {"networks"},
+    "onnxruntime": {"networks"},
     "pytorch_grad_cam": {"attribution"},
     "captum": {"attribution"},
-    "papermill": {"headless"},
-    "nbclient": {"headless"},
-    "ipywidgets": {"widgets"},
-    "snakemake": {"workflow"},
-    "snakemake_executor_plugin_slurm": {"workflow"},
+    "papermill": {"batch"},
+    "nbclient": {"batch"},
+    "snakemake": {"batch"},
+    "ipywidgets": {"explore"},
 }
+README_BYTES = 8192
+SETTINGS_LINES = 20
 
 
 def part_of(path: Path) -> str:
-    """Module or package directly under labkit that a file belongs to: "lnm", "losses"; "" for labkit itself."""
+    """Module or package directly under labkit that a file belongs to; "" for labkit itself."""
     first = path.relative_to(ROOT / "labkit").parts[0]
     return first.removesuffix(".py").replace("__init__", "")
 
 
 def imported(path: Path) -> set[str]:
-    """Dotted names a file imports, wherever in the file; relative imports are made absolute."""
+    """Dotted names a file imports anywhere; relative imports are made absolute."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -63,12 +65,13 @@ def imported(path: Path) -> set[str]:
             package = path.relative_to(ROOT).parent.parts
             base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, (base, node.module)))
-            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "labkit" else {module}
+            own = {f"{module}.{alias.name}" for alias in node.names}
+            names |= own if module == "labkit" else {module}
     return names
 
 
 def parts_imported(path: Path) -> set[str]:
-    """Parts of labkit a file imports, its own package and labkit's version left out."""
+    """Parts of labkit a file imports, without its own package and labkit's version."""
     parts = {name.split(".")[1] for name in imported(path) if name.startswith("labkit.")}
     return parts - {part_of(path), "__version__"}
 
@@ -77,61 +80,99 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def test_layers_are_few_and_complete():
+    parts = {part_of(path) for path in MODULES} - {""}
+    assert len(LAYERS) <= 15
+    assert parts == set(LAYERS)
+
+
 def test_imports_are_seen():
-    assert parts_imported(ROOT / "labkit" / "steps.py") >= {"lnm", "losses", "models", "datasets"}
-    assert "segmentation_models_pytorch" in imported(ROOT / "labkit" / "models" / "build.py")
+    assert parts_imported(ROOT / "labkit" / "training" / "experiment.py") >= {"networks", "records"}
+    assert "segmentation_models_pytorch" in imported(ROOT / "labkit" / "networks" / "smp.py")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_imports_from_lower_floors_only(path):
+def test_a_module_imports_from_lower_layers_only(path):
     own = part_of(path)
-    if own == "":
-        assert not parts_imported(path)
-        return
-    assert own in FLOOR, f"{name_of(path)}: give it a floor in this test"
-    for other in parts_imported(path):
-        assert other in FLOOR, f"{name_of(path)} imports labkit.{other}, which has no floor"
-        assert FLOOR[other] < FLOOR[own] or FLOOR[other] == FLOOR[own] == 0, f"{name_of(path)} imports labkit.{other}"
+    below = LAYERS[: LAYERS.index(own)] if own else ()
+    assert parts_imported(path) <= set(below)
 
 
-def test_the_ground_floor_has_no_cycle():
-    leans_on = {part: set() for part in FLOORS[0]}
-    for path in MODULES:
-        if part_of(path) in leans_on:
-            leans_on[part_of(path)] |= parts_imported(path)
-    while leans_on:
-        free = {part for part, others in leans_on.items() if not others & leans_on.keys()}
-        assert free, f"a cycle among {sorted(leans_on)}"
-        leans_on = {part: others for part, others in leans_on.items() if part not in free}
+def test_method_needs_torch_and_nothing_of_labkit():
+    outside = {
+        name
+        for path in (ROOT / "labkit" / "method").glob("*.py")
+        for name in imported(path)
+        if name.split(".")[0] == "labkit" and not name.startswith("labkit.method")
+    }
+    assert outside == set()
 
 
 @pytest.mark.parametrize(("library", "doors"), DOORS.items())
 def test_each_library_has_one_door(library, doors):
-    users = {part_of(path) for path in MODULES for name in imported(path) if name.split(".")[0] == library}
+    users = {
+        part_of(path)
+        for path in MODULES
+        for name in imported(path)
+        if name.split(".")[0] == library
+    }
     assert users <= doors
 
 
 def test_no_module_shows_a_figure_on_its_own():
-    assert [name_of(path) for path in MODULES if "plt.show(" in path.read_text(encoding="utf-8")] == []
+    showing = [
+        name_of(path) for path in MODULES if "plt.show(" in path.read_text(encoding="utf-8")
+    ]
+    assert showing == []
 
 
 def test_no_python_file_is_longer_than_300_lines():
-    files = [path for folder in ("labkit", "tests", "notebooks") for path in (ROOT / folder).rglob("*.py")]
+    folders = ("labkit", "tests", "notebooks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     lengths = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert {name: length for name, length in lengths.items() if length > 300} == {}
 
 
-def test_every_package_of_labkit_is_shipped():
-    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in MODULES}
-    assert packages == set(PROJECT["tool"]["setuptools"]["packages"])
+def test_every_text_file_is_read_with_an_encoding():
+    """The C locale would read UTF-8 as ASCII."""
+    bare = re.compile(r"\.(read_text|write_text)\(\s*\)|\.open\(\s*\)|\bopen\([^)]*\"[rwa]\"\)")
+    users = [name_of(path) for path in MODULES if bare.search(path.read_text(encoding="utf-8"))]
+    assert users == []
+
+
+def test_readme_is_short():
+    assert (ROOT / "README.md").stat().st_size <= README_BYTES
+
+
+@pytest.mark.parametrize("name", ["01_teacher_training", "02_student_distillation"])
+def test_settings_of_a_training_notebook_are_few_lines(name):
+    """Lines of the parameters cell and of the cell that builds the settings."""
+    text = (ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+    cells = re.split(r"^# %%.*$", text, flags=re.MULTILINE)
+    parameters = next(cell for cell in cells if re.search(r"^overrides: str", cell, re.MULTILINE))
+    builds = [cell for cell in cells if "settings" in cell and "overrides=overrides" in cell]
+    lines = [
+        line
+        for cell in (parameters, *builds)
+        for line in cell.splitlines()
+        if line.strip() and not line.startswith(("#", "import", "from"))
+    ]
+    assert builds
+    assert len(lines) <= SETTINGS_LINES
 
 
 # dependencies
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCK_LINES = [line.strip() for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()]
-PINS = [Requirement(line) for line in LOCK_LINES if line and not line.startswith("#")]
-WANTED = [Requirement(text) for text in PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["dev"]]
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8").replace("\\\n", " ")
+LOCK_LINES = [line.strip() for line in LOCK.splitlines() if line.strip()]
+PINS = [Requirement(line.partition(" --hash")[0]) for line in LOCK_LINES]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+WANTED = [
+    Requirement(text)
+    for group in (PROJECT["project"]["dependencies"], *EXTRAS.values())
+    for text in group
+]
 
 
 def versions_of(name: str) -> list[str]:
@@ -140,8 +181,14 @@ def versions_of(name: str) -> list[str]:
     return [next(iter(pin.specifier)).version for pin in pins]
 
 
-def test_every_line_of_the_lock_pins_one_version():
-    loose = [str(pin) for pin in PINS if [s.operator for s in pin.specifier] != ["=="] or "*" in str(pin.specifier) or pin.url]
+def test_every_line_of_the_lock_pins_one_version_by_hash():
+    loose = [
+        str(pin)
+        for pin, line in zip(PINS, LOCK_LINES, strict=True)
+        if [s.operator for s in pin.specifier] != ["=="]
+        or "*" in str(pin.specifier)
+        or "--hash=sha256:" not in line
+    ]
     assert loose == []
 
 
@@ -149,7 +196,7 @@ def test_every_line_of_the_lock_pins_one_version():
 def test_a_dependency_is_pinned_within_its_range(wanted):
     versions = versions_of(wanted.name)
     assert versions, f"{wanted.name} is not in requirements.lock"
-    assert all(wanted.specifier.contains(version) for version in versions), f"{wanted}: pinned {versions}"
+    assert all(wanted.specifier.contains(version) for version in versions)
 
 
 def test_torch_and_torchvision_are_pinned_together():
@@ -170,20 +217,13 @@ def test_neither_lock_nor_environment_names_an_index():
 
 
 def test_the_environment_s_python_is_one_the_project_supports():
-    (python,) = [entry for entry in environment()["dependencies"] if isinstance(entry, str) and re.match(r"python\b(?!-)", entry)]
-    wanted = python.removeprefix("python").strip()
-    wanted = re.sub(r"^=(?!=)\s*([\d.]+?)(\.\*)?$", r"==\1.*", wanted)  # conda's =3.11 is pip's ==3.11.*
-    offered = {minor for minor in range(6, 30) if SpecifierSet(wanted).contains(f"3.{minor}.1")}
-    supported = {minor for minor in range(6, 30) if SpecifierSet(PROJECT["project"]["requires-python"]).contains(f"3.{minor}.1")}
-    assert offered
-    assert offered <= supported
+    entries = [entry for entry in environment()["dependencies"] if isinstance(entry, str)]
+    (python,) = [entry for entry in entries if entry.startswith("python=")]
+    version = python.removeprefix("python=")
+    assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(f"{version}.1")
 
 
-def test_the_environment_installs_the_lock_and_the_package_with_pip():
+def test_the_environment_installs_the_lock_with_pip():
     dependencies = environment()["dependencies"]
     (pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
-    assert "pip" in {re.split(r"[=<> ]", entry)[0] for entry in dependencies if isinstance(entry, str)}
-    assert "-r requirements.lock" in pip
-    assert {"-e .", "."} & set(pip)
-    others = [entry for entry in pip if entry not in ("-r requirements.lock", "-e .", ".")]
-    assert others == [], "everything else comes from the lock"
+    assert pip == ["-r requirements.lock"]
