@@ -1,0 +1,249 @@
+"""Every setting of a training run, declared once with its unit, range and default."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from labkit.settings.base import (
+    Device,
+    Name,
+    Natural,
+    NonNegative,
+    PathText,
+    Positive,
+    Settings,
+    Side,
+    Size,
+    Temperature,
+)
+
+# Where and how fast a run happens, not what it computes: no part of a run's id or config.json.
+# For `teacher` and a path in `encoder_weights` a run's identity holds the hash of the content.
+LOCAL_FIELDS = frozenset(
+    {
+        "data_root",
+        "runs",
+        "device",
+        "workers",
+        "threads",
+        "scoring_batch",
+        "log_every_steps",
+        "evaluate_every_steps",
+        "checkpoint_every_steps",
+        "checkpoint_every_minutes",
+        "teacher",
+    }
+)
+
+
+class TrainSettings(Settings):
+    """Settings of every training run. The data set's recipe overrides these defaults.
+
+    Attributes:
+        role: teacher or student.
+        kind: assisted or plain for teachers; alone, of-plain or of-assisted for students.
+    """
+
+    role: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+
+    dataset: Name = Field("streets", description="name of a file in labkit/datasets")
+    recipe: Name = Field("default", description="one of the data set's recipes")
+    data_root: PathText = Field(
+        "", description='folder that holds the data sets; "": environment variable LABKIT_DATA'
+    )
+    train_size: Natural = Field(0, description="training images used, the first ones; 0: all")
+    val_size: Natural = Field(0, description="validation images used, the first ones; 0: all")
+    resize: Size = Field("native", description="size of a training image before the random zoom")
+    score_size: Size = Field(
+        "native", description="size of an image when scored; the label keeps its own"
+    )
+    crop_height: Side = Field(64, description="training crop, pixels")
+    crop_width: Side = Field(128, description="training crop, pixels")
+    scale_min: float = Field(1, gt=0, le=16, description="random zoom of the training image, from")
+    scale_max: float = Field(1, gt=0, le=16, description="random zoom of the training image, to")
+    brightness: float = Field(0, ge=0, le=1, description="brightness jitter, fraction")
+    architecture: Name = Field("unet", description="a network of labkit/networks")
+    encoder: Name = Field(
+        "tu-mobilenetv3_small_100", description="an encoder of smp, or tu-<timm name>"
+    )
+    encoder_weights: PathText = Field(
+        "none", min_length=1, description="none, imagenet (download) or a file of weights"
+    )
+    auxiliary_weight: NonNegative = Field(
+        0, description="weight of the auxiliary head's loss; 0: no auxiliary head"
+    )
+    hard_pixels: bool = Field(False, description="cross-entropy of the hardest pixels alone (OHEM)")
+    train_steps: Positive = Field(1200, description="optimiser steps")
+    batch_size: Positive = Field(8, description="images per step")
+    scoring_batch: Positive = Field(20, description="images scored together at most")
+    optimiser: Literal["sgd", "adamw"] = Field("adamw", description="optimiser")
+    learning_rate: float = Field(
+        2e-3, gt=0, allow_inf_nan=False, description="peak, before the poly decay"
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="of SGD; adamw has none")
+    weight_decay: NonNegative = Field(
+        1e-2, description="decoupled for adamw; not of biases and normalisation"
+    )
+    warmup_steps: Natural = Field(30, description="linear warm-up, optimiser steps")
+    poly_power: NonNegative = Field(0.9, description="learning rate: peak * (1 - step/steps)^power")
+    boundary_width: Positive = Field(
+        2, description="a pixel this near another class counts as boundary, pixels"
+    )
+    seed: Natural = Field(0, description="weights, data order, augmentation and noise follow it")
+    evaluate_every_steps: Natural = Field(
+        0, description="optimiser steps between evaluations; 0: quarters of the run"
+    )
+    checkpoint_every_steps: Positive = Field(200, description="optimiser steps between checkpoints")
+    checkpoint_every_minutes: NonNegative = Field(
+        10, description="minutes between checkpoints at most; 0: by steps alone"
+    )
+    log_every_steps: Positive = Field(20, description="optimiser steps between log rows")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="of training; auto: bf16 autocast where the device computes in it"
+    )
+    device: Device = Field("auto", description="auto: cuda where there is one")
+    workers: Natural = Field(0, le=256, description="processes that load data; cannot change a run")
+    threads: Natural = Field(0, le=4096, description="CPU threads; 0: as torch chooses")
+    runs: PathText = Field("runs", min_length=1, description="folder of run folders")
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Self:
+        if faults := list(self.contradictions()):
+            raise ValueError("\n".join(faults))
+        return self
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield one line for each pair of settings that contradict each other."""
+        if self.scale_min > self.scale_max:
+            yield (
+                f"setting scale_min: got {self.scale_min}; "
+                f"expected at most scale_max, {self.scale_max}."
+            )
+        if "x" in self.resize:
+            for name, side in zip(("height", "width"), self.resize.split("x"), strict=True):
+                crop, largest = getattr(self, f"crop_{name}"), round(int(side) * self.scale_max)
+                if crop > largest:
+                    yield (
+                        f"setting crop_{name}: got {crop} pixels; expected at most {largest}, "
+                        f"the image's {name} (resize={self.resize}) at the largest zoom."
+                    )
+        if self.optimiser != "sgd" and self.momentum != self._default("momentum"):
+            yield (
+                f"setting momentum: got {self.momentum}, which does not apply: "
+                f"{self.optimiser} has no momentum. Use optimiser=sgd, or leave it out."
+            )
+
+    @classmethod
+    def _default(cls, name: str) -> object:
+        return cls.model_fields[name].default
+
+
+class PlainTeacherSettings(TrainSettings):
+    """A teacher that reads the image alone."""
+
+    role = "teacher"
+    kind = "plain"
+
+
+class TeacherSettings(TrainSettings):
+    """An assisted teacher: it reads the image and the noised label."""
+
+    role = "teacher"
+    kind = "assisted"
+
+    class_std: NonNegative = Field(1.0, description="std of the random class codes")
+    pixel_std: NonNegative = Field(0.03, description="std of the pixel noise, units of the codes")
+    label_scale: NonNegative = Field(
+        3.0, description="label channel, units of the normalised image's std"
+    )
+    void_policy: Literal["own", "zero"] = Field(
+        "own", description="void has its own code, or code 0"
+    )
+    label_channels: int = Field(1, ge=1, le=64, description="independent codes per class")
+    class_codes: Literal["random", "fixed"] = Field(
+        "random", description="drawn for each image and path, or a fixed ramp over the classes"
+    )
+    label_init: Literal["normal", "zeros"] = Field(
+        "normal", description="label slice of the first convolution: N(0, 0.1^2) or 0"
+    )
+    consistency_weight: NonNegative = Field(0.1, description="weight of the dual-path consistency")
+    consistency_distance: Literal["cwd", "kd"] = Field(
+        "cwd", description="distance between the two paths"
+    )
+    consistency_temperature: Temperature = Field(4.0, description="divides the logits")
+    distance_stride: int = Field(
+        4, ge=1, le=64, description="finer logits are average-pooled to this stride, pixels"
+    )
+    void_in_distance: bool = Field(True, description="whether void positions enter the distance")
+    separate_paths: bool = Field(
+        False, description="two passes of one batch, instead of one pass of both paths"
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        if self.class_codes == "fixed" and self.label_channels > 1:
+            yield (
+                f"setting label_channels: got {self.label_channels} with class_codes=fixed; "
+                "expected 1, the ramp is one code. Use class_codes=random."
+            )
+        if self.class_codes == "fixed" and self.class_std != self._default("class_std"):
+            yield (
+                f"setting class_std: got {self.class_std}, which does not apply: fixed codes are "
+                "not drawn. Use class_codes=random, or leave it out."
+            )
+
+
+class StudentSettings(TrainSettings):
+    """A student that learns from the labels alone."""
+
+    role = "student"
+    kind = "alone"
+
+
+class DistilledStudentSettings(StudentSettings):
+    """A student taught by a plain teacher."""
+
+    kind = "of-plain"
+
+    teacher: PathText = Field(min_length=1, description="run id or folder of a complete teacher")
+    distillation: str = Field(
+        "cwd:3",
+        max_length=500,
+        description="distillers with their weights, such as cwd:3 or cwd:3+skd:10",
+    )
+    distiller_options: dict[str, bool | int | float | str] = Field(
+        {}, description='settings of the distillers, as "cwd.temperature"'
+    )
+
+
+class AssistedStudentSettings(DistilledStudentSettings):
+    """A student taught by an assisted teacher."""
+
+    kind = "of-assisted"
+
+    distillation_codes: Literal["random", "fixed"] = Field(
+        "random", description="class codes the teacher reads during distillation"
+    )
+    distillation_pixel_std: NonNegative = Field(
+        0.02, description="std of the pixel noise the teacher reads, units of the codes"
+    )
+
+
+KINDS: tuple[type[TrainSettings], ...] = (
+    TeacherSettings,
+    PlainTeacherSettings,
+    StudentSettings,
+    DistilledStudentSettings,
+    AssistedStudentSettings,
+)
+
+
+def settings_class(role: str, kind: str) -> type[TrainSettings]:
+    """Return the settings class of a role and kind.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {(settings.role, settings.kind): settings for settings in KINDS}[role, kind]
