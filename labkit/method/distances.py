@@ -5,6 +5,7 @@ Computed in log space, in nats and at least float32, in groups of frames.
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from labkit.method.frames import sum_over_frames
