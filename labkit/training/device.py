@@ -1,0 +1,87 @@
+"""Device, precision and memory of a training process."""
+
+import contextlib
+import resource
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from labkit.errors import SettingsError, TrainingError
+
+# Exhausted memory as drivers, cuBLAS and the CPU's allocator report it, without OutOfMemoryError.
+OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
+
+
+def choose_device(device: str) -> torch.device:
+    """Device by its setting; auto = cuda where there is one.
+
+    Raises:
+        SettingsError: cuda is asked for and torch finds none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SettingsError(
+            "setting device: got cuda; torch finds no CUDA device here. Use device=auto or cpu.",
+            names=["device"],
+        )
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Precision by its setting; auto = bf16 where the device computes in it natively, else fp32."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if torch.cpu.get_capabilities().get("avx512_bf16", False) else "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """bf16 autocast, or a context that does nothing for fp32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextlib.contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """No autocast and, on CUDA, no TF32: what scores and maps are computed in."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        if device.type == "cuda":
+            stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+        yield
+
+
+def peak_memory_mb(device: torch.device) -> int:
+    """Peak memory so far, MiB: torch's allocations on CUDA, else the process's resident set."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # getrusage counts bytes there, KiB here
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+
+
+@contextlib.contextmanager
+def explain_out_of_memory(
+    device: torch.device, *, batch_size: int, crop: tuple[int, int], precision: str
+) -> Iterator[None]:
+    """Report exhausted memory in one message: what was in use, and what to lower first.
+
+    Raises:
+        TrainingError: in place of torch's error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, TrainingError) or not _is_out_of_memory(error):
+            raise
+        advice = [f"lower batch_size first (try {batch_size // 2})"] if batch_size > 1 else []
+        advice += ["use precision=bf16"] if precision != "bf16" else []
+        text = ", then ".join([*advice, "lower crop_height and crop_width"])
+        raise TrainingError(
+            f"out of memory on {device.type} at batch_size={batch_size}, "
+            f"crop {crop[0]} x {crop[1]}, precision={precision}. {text[0].upper()}{text[1:]}."
+        ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(words in str(error) for words in OUT_OF_MEMORY)

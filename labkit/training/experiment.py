@@ -1,0 +1,271 @@
+"""A run and what it trains and is scored with: network, data, noising, teacher and distiller."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from labkit.datasets import DatasetInfo, Split, dataset_info, open_split
+from labkit.datasets.batches import Batch, ScoringBatch, TrainBatches
+from labkit.distillers import build_distiller
+from labkit.distillers.base import Distiller
+from labkit.errors import RecordError
+from labkit.method import (
+    DISTANCES,
+    LabelNoising,
+    Outputs,
+    StepOutput,
+    cross_entropy,
+    hard_pixel_cross_entropy,
+    student_step,
+    teacher_step,
+)
+from labkit.networks import SegmentationNetwork, build_network
+from labkit.records.run import Run
+from labkit.training.device import choose_device, full_float32
+from labkit.training.planning import plan_run, weights_source
+from labkit.training.predict import (
+    label_size_logits,
+    predict_from_image,
+    predict_with_foreign_label,
+    predict_with_label,
+    predict_with_zero_label,
+)
+
+__all__ = ["Experiment", "load_experiment", "plan_run", "prepare", "training_step"]
+
+Predictor = Callable[[ScoringBatch], Outputs]
+Step = Callable[[Batch, torch.Generator], StepOutput]
+EXAMPLE_SIDE = 64  # pixels, of the image that sizes a distiller's adapters
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run and everything it trains and is scored with."""
+
+    run: Run
+    info: DatasetInfo
+    network: SegmentationNetwork
+    noising: LabelNoising | None  # what an assisted teacher reads; None = the image alone
+    device: torch.device
+    precision: str  # of training; scores are float32
+    teacher: "Experiment | None" = None
+    distiller: Distiller | None = None
+
+    @property
+    def settings(self) -> Any:
+        return self.run.settings
+
+    @cached_property
+    def train_split(self) -> Split:
+        """Training frames, opened at first use."""
+        return self.open_split("train", self.settings.train_size)
+
+    @cached_property
+    def val_split(self) -> Split:
+        """Validation frames, opened at first use."""
+        return self.open_split("val", self.settings.val_size)
+
+    def open_split(self, split: str, size: int = 0) -> Split:
+        """A split of the run's data set, the first `size` frames (0 = all)."""
+        settings = self.settings
+        return open_split(settings.dataset, split, root=settings.data_root, size=size)
+
+    @property
+    def train_batches(self) -> TrainBatches:
+        """Augmented training batches, a function of (seed, step)."""
+        settings = self.settings
+        return TrainBatches(
+            self.train_split,
+            self.info,
+            resize=settings.resize,
+            crop=(settings.crop_height, settings.crop_width),
+            scale=(settings.scale_min, settings.scale_max),
+            brightness=settings.brightness,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+        )
+
+    def predictors(self) -> dict[str, Predictor]:
+        """What this network can be given to read, by the names of the tables."""
+        network, noising, seed = self.network, self.noising, self.settings.seed
+        if noising is None:
+            return {"image": partial(predict_from_image, network)}
+        return {
+            "true_label": partial(predict_with_label, network, noising=noising, seed=seed),
+            "foreign_label": partial(
+                predict_with_foreign_label, network, noising=noising, seed=seed
+            ),
+            "zero_label": partial(predict_with_zero_label, network),
+        }
+
+    @torch.no_grad()
+    def logits(self, reading: str, batch: ScoringBatch) -> Tensor:
+        """Logits (N, K, H, W) of a reading at the label's size, without gradient, on the CPU."""
+        with full_float32(self.device):
+            outputs = self.predictors()[reading](batch.to(self.device))
+            image_size, label_size = tuple(batch.images.shape[2:]), tuple(batch.target.shape[1:])
+            full = label_size_logits(
+                outputs.logits, outputs.stride, image_size=image_size, label_size=label_size
+            )
+        return full.cpu()
+
+
+def prepare(run: Run) -> Experiment:
+    """Network, noising, teacher and distiller of a run; nothing is trained or written."""
+    settings = run.settings
+    experiment = _assemble(run, auxiliary_weight=settings.auxiliary_weight)
+    if run.teacher is None:
+        return experiment
+    place = {"data_root": settings.data_root, "device": settings.device}
+    teacher = load_experiment(run.teacher, threads=settings.threads, **place)
+    distiller = build_distiller(
+        settings.distillation,
+        settings.distiller_options,
+        student=_example_outputs(experiment),
+        teacher=_example_outputs(teacher),
+        seed=settings.seed,
+    )
+    return replace(experiment, teacher=teacher, distiller=distiller.to(experiment.device))
+
+
+def load_experiment(run: Run, **changes: Any) -> Experiment:
+    """A complete run's network with its trained weights, frozen and in eval mode; no teacher.
+
+    Args:
+        changes: settings that say where it runs: device, threads, data_root.
+
+    Raises:
+        RecordError: the weights are not those the manifest recorded.
+    """
+    known = {"encoder_weights": "none"}  # the trained weights replace every other
+    changed = replace(run, settings=run.settings.model_copy(update=known | changes))
+    experiment = _assemble(changed, auxiliary_weight=0.0)
+    load_weights(experiment)
+    return experiment
+
+
+def load_weights(experiment: Experiment) -> None:
+    """Fill the network from its run's model.safetensors and freeze it.
+
+    Raises:
+        RecordError: the file is not what the manifest recorded, or not this network's.
+    """
+    run, network = experiment.run, experiment.network
+    run.check_outputs(("model.safetensors",))
+    path = run.folder / "model.safetensors"
+    try:
+        weights = load_file(path, device=str(experiment.device))  # the format holds no code
+    except (SafetensorError, OSError) as error:
+        raise RecordError(
+            f"run {run.run_id}: model.safetensors holds no weights ({error}); "
+            "expected a safetensors file. Delete the run and run it again."
+        ) from error
+    expected = exported_weights(network)
+    if weights.keys() != expected.keys():
+        raise RecordError(
+            f"run {run.run_id}: model.safetensors holds the tensors of another network; "
+            f"expected {experiment.settings.architecture}. Delete the run and run it again."
+        )
+    network.load_state_dict(network.state_dict() | weights)
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    network.eval()
+
+
+def exported_weights(network: SegmentationNetwork) -> dict[str, Tensor]:
+    """State of a network without its auxiliary head, which only training needs."""
+    return {n: v for n, v in network.state_dict().items() if not n.startswith("auxiliary")}
+
+
+def training_step(experiment: Experiment) -> Step:
+    """The paper's step for this experiment: (batch, generator on its device) -> StepOutput."""
+    settings, network = experiment.settings, experiment.network
+    segmentation_loss = hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
+    if experiment.noising is not None:
+        step = partial(
+            teacher_step,
+            consistency_weight=settings.consistency_weight,
+            distance=DISTANCES[settings.consistency_distance],
+            temperature=settings.consistency_temperature,
+            distance_stride=settings.distance_stride,
+            void_in_distance=settings.void_in_distance,
+            separate_paths=settings.separate_paths,
+            segmentation_loss=segmentation_loss,
+        )
+        return lambda batch, generator: step(
+            network, batch.images, batch.target, experiment.noising, generator=generator
+        )
+    teacher = experiment.teacher.network if experiment.teacher else None
+    noising = distillation_noising(experiment)
+    return lambda batch, generator: student_step(
+        network,
+        teacher,
+        batch.images,
+        batch.target,
+        noising,
+        experiment.distiller,
+        generator=generator,
+        segmentation_loss=segmentation_loss,
+    )
+
+
+def distillation_noising(experiment: Experiment) -> LabelNoising | None:
+    """Noising an assisted teacher reads in distillation: its own, with the student's settings."""
+    teacher, settings = experiment.teacher, experiment.settings
+    if teacher is None or teacher.noising is None:
+        return None
+    return replace(
+        teacher.noising,
+        class_codes=settings.distillation_codes,
+        pixel_std=settings.distillation_pixel_std,
+    )
+
+
+def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
+    """Network and noising of a run; no data is opened."""
+    settings = run.settings
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    info = dataset_info(settings.dataset, root=settings.data_root)
+    device = choose_device(settings.device)
+    noising = _noising(settings, info) if (run.role, run.kind) == ("teacher", "assisted") else None
+    label = {}
+    if noising:
+        label = {"label_channels": settings.label_channels, "label_init": settings.label_init}
+    network = build_network(
+        settings.architecture,
+        settings.encoder,
+        num_classes=info.num_classes,
+        encoder_weights=weights_source(settings.encoder_weights),
+        auxiliary_weight=auxiliary_weight,
+        seed=settings.seed,
+        **label,
+    )
+    network = network.to(device, memory_format=torch.channels_last).eval()
+    return Experiment(run, info, network, noising, device, settings.precision)
+
+
+def _noising(settings: Any, info: DatasetInfo) -> LabelNoising:
+    return LabelNoising(
+        num_classes=info.num_classes,
+        class_std=settings.class_std,
+        pixel_std=settings.pixel_std,
+        label_scale=settings.label_scale,
+        void_policy=settings.void_policy,
+        label_channels=settings.label_channels,
+        class_codes=settings.class_codes,
+    )
+
+
+@torch.no_grad()
+def _example_outputs(experiment: Experiment) -> Outputs:
+    """Outputs for one empty image, from which adapters are sized."""
+    network = experiment.network
+    inputs = torch.zeros(1, 3 + network.label_channels, EXAMPLE_SIDE, EXAMPLE_SIDE)
+    return network(inputs.to(experiment.device))

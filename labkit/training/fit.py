@@ -1,0 +1,125 @@
+"""Train one run from its settings to its complete manifest."""
+
+import contextlib
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from labkit.errors import FileError
+from labkit.records.files import write_bytes, write_json
+from labkit.records.run import Run, start_run
+from labkit.training.checkpoint import TrainedParts, drop_checkpoints
+from labkit.training.device import peak_memory_mb
+from labkit.training.evaluate import SplitCounts, frame_arrays, metrics_record, score_split
+from labkit.training.experiment import (
+    Experiment,
+    exported_weights,
+    load_weights,
+    prepare,
+    training_step,
+)
+from labkit.training.loop import train
+from labkit.training.planning import plan_run
+from labkit.training.progress import report
+
+
+def train_run(role: str, values: Mapping[str, Any]) -> Run:
+    """Train the run that a role and its settings make; a complete run is left as it is.
+
+    Args:
+        role: "teacher" or "student".
+        values: settings that differ from the data set's recipe.
+
+    Returns:
+        The complete run.
+
+    Raises:
+        LabkitError: by kind, as `plan_run` and `fit` describe.
+    """
+    run = plan_run(role, values)
+    report(run.run_id)
+    fit(prepare(run))
+    return run
+
+
+def fit(experiment: Experiment) -> dict[str, Any]:
+    """Train from the last checkpoint, score, save and record; a complete run is only read.
+
+    Returns:
+        The run's metrics.
+
+    Raises:
+        FileError: another process trains this run, or something cannot be written.
+        TrainingError: the loss is not finite, or memory ran out.
+        RecordError: a complete run's files are not those it was completed with.
+    """
+    run = experiment.run
+    with run.lock():
+        if run.state != "complete":
+            return _fit(experiment)
+        drop_checkpoints(run)  # left by a kill between the manifest and their removal
+        load_weights(experiment)
+        report(f"{run.run_id} is complete; its weights are loaded.")
+        return run.metrics()
+
+
+def _fit(experiment: Experiment) -> dict[str, Any]:
+    run, settings = experiment.run, experiment.settings
+    counts: dict[str, SplitCounts] = {}  # of the latest evaluation; the last is at the last step
+
+    def evaluation() -> dict[str, float]:
+        counts.update(score_split(experiment, experiment.val_split, workers=settings.workers))
+        return {reading: split_counts.scores().miou for reading, split_counts in counts.items()}
+
+    start_run(run)
+    try:
+        train(
+            training_step(experiment),
+            TrainedParts(experiment.network, experiment.distiller),
+            experiment.train_batches,
+            run=run,
+            evaluation=evaluation,
+            device=experiment.device,
+            precision=experiment.precision,
+        )
+        if not counts:  # an earlier process stopped between the last checkpoint and the manifest
+            evaluation()
+        metrics = _write_outputs(experiment, counts)
+        run.complete(**_facts(experiment), metrics=metrics)
+    except BaseException as error:
+        with contextlib.suppress(FileError):  # what cannot be written is not complete either
+            run.mark("failed", error=f"{type(error).__name__}: {error}")
+        raise
+    drop_checkpoints(run)
+    return metrics
+
+
+def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) -> dict[str, Any]:
+    """Write metrics.json, frames.npz and model.safetensors; the metrics."""
+    folder, split = experiment.run.folder, experiment.val_split
+    metrics = metrics_record(experiment, counts, "val", split)
+    weights = exported_weights(experiment.network)
+    weights = {name: value.cpu().contiguous() for name, value in weights.items()}
+    arrays = io.BytesIO()
+    np.savez_compressed(arrays, **frame_arrays(counts, split))
+    write_bytes(folder / "model.safetensors", save(weights))
+    write_bytes(folder / "frames.npz", arrays.getvalue())
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _facts(experiment: Experiment) -> dict[str, Any]:
+    """What the manifest says of a training beside its settings."""
+    settings = experiment.settings
+    return {
+        "seconds": experiment.run.log_rows()[-1]["seconds"],
+        "images_seen": settings.train_steps * settings.batch_size,
+        "device": experiment.device.type,
+        "precision": experiment.precision,
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": peak_memory_mb(experiment.device),
+    }

@@ -1,0 +1,215 @@
+"""The training loop: schedule, precision, evaluation, checkpoints; the same for every method."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from labkit.datasets.batches import Batch, TrainBatches
+from labkit.method import StepOutput
+from labkit.method.seeding import stream_generator, stream_seed
+from labkit.records.run import Run
+from labkit.training.checkpoint import TrainedParts, load_checkpoint, save_checkpoint
+from labkit.training.device import autocast, explain_out_of_memory
+from labkit.training.finite import FiniteCheck
+from labkit.training.log import WriteRow, open_log
+from labkit.training.optimiser import learning_rate_at, make_optimiser
+from labkit.training.progress import Progress, report
+
+Step = Callable[[Batch, torch.Generator], StepOutput]
+Evaluation = Callable[[], dict[str, float]]
+IGNORED_LABEL = 1.0  # reliance in mIoU below which an assisted teacher is in effect a plain one
+
+
+def train(
+    step: Step,
+    parts: TrainedParts,
+    batches: TrainBatches,
+    *,
+    run: Run,
+    evaluation: Evaluation,
+    device: torch.device,
+    precision: str,
+) -> None:
+    """Train to settings.train_steps, from the run's checkpoint where it has one.
+
+    Args:
+        step: (batch, generator) -> StepOutput; all that depends on the method.
+        parts: network and distiller, on the device; one optimiser trains both.
+        batches: item s is the batch of step s.
+        run: its folder takes the checkpoint and log.jsonl, whose seconds count all sessions.
+        evaluation: () -> mIoU by reading, called every evaluate_every_steps and at the end.
+
+    Raises:
+        TrainingError: the loss is not finite, or memory ran out. The last checkpoint stays.
+        FileError: log or checkpoint cannot be written.
+    """
+    settings = run.settings
+    optimiser = make_optimiser(
+        parts.parameters(),
+        optimiser=settings.optimiser,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        momentum=getattr(settings, "momentum", 0.0),
+    )
+    start, facts = load_checkpoint(run, parts, optimiser, device=device)
+    rows = [row for row in run.log_rows() if row["step"] <= start]
+    if start and facts["device"] != device.type:
+        devices = {"device": device.type, "device_before": facts["device"]}
+        rows.append({"step": start, **_last_seconds(rows), **devices})
+    crop = (settings.crop_height, settings.crop_width)
+    memory = explain_out_of_memory(
+        device, batch_size=settings.batch_size, crop=crop, precision=precision
+    )
+    with memory, open_log(run.folder / "log.jsonl", rows) as write_row:
+        session = _Session(step, parts, optimiser, run, evaluation, device, precision, write_row)
+        session.train(batches, start=start, seconds=_last_seconds(rows)["seconds"])
+
+
+class _Session:
+    """One process's share of a training: everything a step and what follows it need."""
+
+    def __init__(
+        self,
+        step: Step,
+        parts: TrainedParts,
+        optimiser: torch.optim.Optimizer,
+        run: Run,
+        evaluation: Evaluation,
+        device: torch.device,
+        precision: str,
+        write_row: WriteRow,
+    ) -> None:
+        self.step, self.parts, self.optimiser, self.run = step, parts, optimiser, run
+        self.settings, self.evaluation, self.write_row = run.settings, evaluation, write_row
+        self.device, self.precision = device, precision
+        self.finite = FiniteCheck(device)
+        self.waiting = 0.0  # seconds this session waited for data
+
+    def train(self, batches: TrainBatches, *, start: int, seconds: float) -> None:
+        """Steps start+1 .. train_steps, with log rows, evaluations and checkpoints when due.
+
+        Args:
+            seconds: trained before this session.
+        """
+        settings = self.settings
+        self.session_began = time.monotonic()
+        self.began = self.session_began - seconds
+        checkpoint_due = checkpoint_times(settings)
+        every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
+        self.parts.network.train()
+        with Progress(start=start, steps=settings.train_steps) as self.progress:
+            for number, batch in enumerate(self._timed(batches, start), start=start):
+                output = self.update(batch.to(self.device), number)
+                done = number + 1
+                last = done == settings.train_steps
+                self.progress.advance()
+                if last or done % settings.log_every_steps == 0:
+                    self.log(output, done)
+                if last or done % every == 0:
+                    self.evaluate(done)
+                if checkpoint_due(done):
+                    self.finite.read()
+                    save_checkpoint(
+                        self.run, self.parts, self.optimiser, step=done, device=self.device
+                    )
+        self.parts.network.eval()
+
+    def update(self, batch: Batch, number: int) -> StepOutput:
+        """One optimiser step, without reading from the device; noise follows (seed, step)."""
+        settings = self.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(number)
+        torch.manual_seed(stream_seed("dropout", settings.seed, number))
+        generator = stream_generator("noise", settings.seed, number, device=self.device)
+        with autocast(self.device, self.precision):
+            output = self.step(batch, generator)
+        self.finite.add(output, number + 1)
+        self.optimiser.zero_grad(set_to_none=True)
+        output.loss.backward()
+        self.optimiser.step()
+        return output
+
+    def log(self, output: StepOutput, done: int) -> None:
+        """Write and show loss and terms of a step."""
+        self.finite.read()
+        terms = {name: value.item() for name, value in output.terms.items()}
+        row = {"learning_rate": self._rate(done - 1), "loss": output.loss.item(), **terms}
+        elapsed = time.monotonic() - self.session_began
+        waiting = round(self.waiting / elapsed, 3) if elapsed > 0 else 0.0
+        speed = round(self.progress.steps_per_second * self.settings.batch_size, 1)
+        self.write_row(
+            {"step": done, **self._seconds(), **row, "waiting": waiting, "images_per_second": speed}
+        )
+        self.progress.show(loss=f"{row['loss']:.3f}", waiting=f"{waiting:.0%}")
+
+    def evaluate(self, done: int) -> None:
+        """Score the network; write and show mIoU by reading."""
+        self.finite.read()
+        miou = self.evaluation()
+        self.write_row({"step": done, **self._seconds(), "miou": miou})
+        self.progress.show(mIoU="/".join(f"{value:.1f}" for value in miou.values()))
+        report_evaluation(miou, step=done, steps=self.settings.train_steps)
+
+    def _timed(self, batches: TrainBatches, start: int) -> Iterator[Batch]:
+        """Batches in order; the time until each is there is counted as waiting."""
+        settings = self.settings
+        loader = iter(
+            batches.loader(start=start, steps=settings.train_steps, workers=settings.workers)
+        )
+        while True:
+            asked = time.monotonic()
+            batch = next(loader, None)
+            self.waiting += time.monotonic() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def _rate(self, number: int) -> float:
+        settings = self.settings
+        return learning_rate_at(
+            number,
+            peak=settings.learning_rate,
+            steps=settings.train_steps,
+            warmup_steps=settings.warmup_steps,
+            poly_power=settings.poly_power,
+        )
+
+    def _seconds(self) -> dict[str, float]:
+        return {"seconds": round(time.monotonic() - self.began, 1)}
+
+
+def report_evaluation(miou: dict[str, float], *, step: int, steps: int) -> None:
+    """Print mIoU by reading; in the second half warn where a teacher ignores its label."""
+    readings = ", ".join(f"{reading} {value:.1f}" for reading, value in miou.items())
+    report(f"step {step} of {steps}: mIoU {readings}")
+    if {"true_label", "foreign_label"} <= miou.keys() and 2 * step > steps:
+        reliance = miou["true_label"] - miou["foreign_label"]
+        if reliance < IGNORED_LABEL:
+            report(
+                f"warning: reliance (true minus foreign label) is {reliance:.1f} mIoU: "
+                "this teacher ignores its label. Raise label_scale, lower consistency_weight, "
+                "or train longer."
+            )
+
+
+def checkpoint_times(settings: Any) -> Callable[[int], bool]:
+    """Step -> whether a checkpoint is due: by steps, minutes since the last one, at the end."""
+    last = time.monotonic()
+
+    def due(done: int) -> bool:
+        nonlocal last
+        minutes = (time.monotonic() - last) / 60
+        by_clock = 0 < settings.checkpoint_every_minutes <= minutes
+        by_steps = done % settings.checkpoint_every_steps == 0 or done == settings.train_steps
+        if by_clock or by_steps:
+            last = time.monotonic()
+        return by_clock or by_steps
+
+    return due
+
+
+def _last_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {"seconds": rows[-1]["seconds"] if rows else 0.0}

@@ -1,0 +1,151 @@
+"""Checks of a split's files before training, and the fingerprint by which data enter a run's id."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from labkit.datasets import DatasetInfo, Split, dataset_info, open_split
+from labkit.errors import DataError, FileError
+from labkit.records.files import file_hash, read_json, write_json
+from labkit.records.run import runs_folder
+
+FAULTS_LISTED = 10
+RULES = 1  # raised when `Split.check` changes: every file is then read again
+
+
+def data_fingerprint(settings: Any, *, memory: MutableMapping | None = None) -> str:
+    """Hash of everything about the data that a run's result depends on.
+
+    Covers class names, normalisation, and the training and validation frames used: names, sizes
+    and contents of their files; of a generated data set its first and last scene. Files are checked
+    on the way.
+
+    Args:
+        settings: with dataset, data_root, train_size, val_size and runs.
+        memory: keeps fingerprints of splits for the caller, where many runs share them.
+
+    Raises:
+        DataError: a file is missing or malformed.
+    """
+    info = dataset_info(settings.dataset, root=settings.data_root)
+    cache = runs_folder(settings.runs) / ".preflight"
+    memory = {} if memory is None else memory
+    splits = []
+    for split, size in (("train", settings.train_size), ("val", settings.val_size)):
+        key = (settings.dataset, split, settings.data_root, size, cache)
+        if key not in memory:
+            memory[key] = check_data_files(
+                settings.dataset, split, root=settings.data_root, size=size, cache=cache
+            )
+        splits.append(memory[key])
+    facts = [list(info.class_names), list(info.mean), list(info.std), *splits]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def check_data_files(
+    dataset: str, split: str, *, root: str, size: int = 0, cache: Path | None = None
+) -> str:
+    """Read every frame of a split once and check it; files that passed are cached.
+
+    Args:
+        root: folder that holds the data sets; "" = environment variable LABKIT_DATA.
+        size: the first so many frames; 0 = all.
+        cache: folder for the cache, by path, size and modification time; None = read every file.
+
+    Returns:
+        Fingerprint of the split: hash over frame names, and sizes and contents of their files.
+
+    Raises:
+        DataError: every fault with file, what came, what was expected; the first ten in full.
+    """
+    info = dataset_info(dataset, root=root)
+    frames = open_split(dataset, split, root=root, size=size)
+    if not frames.files(0):
+        return _generated_fingerprint(frames)
+    path = cache / f"{dataset}-{split}.json" if cache else None
+    known = _read_cache(path, info)
+    passed: dict[str, list] = {}
+    faults: list[str] = []
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        results = pool.map(lambda i: _check_frame(frames, i, known), range(len(frames)))
+        for entries, fault in results:
+            passed |= entries
+            faults += [fault] if fault else []
+    if path and any(known.get(name) != entry for name, entry in passed.items()):
+        with contextlib.suppress(FileError):  # it only saves time
+            write_json(path, _cache_header(info) | {"files": known | passed})
+    if faults:
+        raise DataError(_list_faults(f"{dataset} {split}", faults))
+    rows = [
+        [frames.frame_name(i), *(passed[_key(file)][::2] for file in frames.files(i))]  # size, hash
+        for i in range(len(frames))
+    ]
+    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
+
+
+def _check_frame(frames: Split, index: int, known: dict[str, list]) -> tuple[dict[str, list], str]:
+    """Cache entries [size, mtime in ns, SHA-256] of one frame's files, and its fault or ""."""
+    try:
+        stamps = {}
+        for file in frames.files(index):
+            status = file.stat()
+            stamps[_key(file)] = [status.st_size, status.st_mtime_ns]
+        if all(known.get(key, [])[:2] == stamp for key, stamp in stamps.items()):
+            return {key: known[key] for key in stamps}, ""
+        frames.check(index)
+        hashes = [file_hash(file) for file in frames.files(index)]
+        return {key: [*stamp, hashes[n]] for n, (key, stamp) in enumerate(stamps.items())}, ""
+    except DataError as error:
+        return {}, str(error)
+    except OSError as error:
+        return {}, (
+            f"{error.filename}: cannot be read ({error.strerror}); expected a readable file. "
+            "Restore it or its permissions."
+        )
+
+
+def _generated_fingerprint(frames: Split) -> str:
+    """Number of frames, and names and contents of the first and last scene."""
+    digest = hashlib.sha256(f"generated {len(frames)}".encode())
+    for i in (0, len(frames) - 1):
+        sample = frames[i]
+        digest.update(f"{frames.frame_name(i)} {tuple(sample.target.shape)}".encode())
+        digest.update(sample.image.contiguous().numpy().tobytes())
+        digest.update(sample.target.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _key(file: Path) -> str:
+    return str(file.absolute())
+
+
+def _cache_header(info: DatasetInfo) -> dict[str, Any]:
+    return {"rules": RULES, "class_names": list(info.class_names)}
+
+
+def _read_cache(path: Path | None, info: DatasetInfo) -> dict[str, list]:
+    """Entries of files that passed before by the same rules; none from an unreadable cache."""
+    if path is None or not path.is_file():
+        return {}
+    with contextlib.suppress(OSError):
+        content = read_json(path)
+        header, files = _cache_header(info), content.get("files")
+        if {name: content.get(name) for name in header} == header and isinstance(files, dict):
+            return {name: entry for name, entry in files.items() if _is_entry(entry)}
+    return {}
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and [type(value) for value in entry] == [int, int, str]
+
+
+def _list_faults(title: str, faults: list[str]) -> str:
+    count = f" {len(faults)} faults in its files." if len(faults) > 1 else ""
+    left = len(faults) - FAULTS_LISTED
+    more = [f"... and {left} more."] if left > 0 else []
+    return "\n".join([f"{title}:{count}", *faults[:FAULTS_LISTED], *more])

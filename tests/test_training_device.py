@@ -1,0 +1,79 @@
+import re
+
+import pytest
+import torch
+
+from labkit.errors import SettingsError, TrainingError
+from labkit.training.device import choose_device, choose_precision, explain_out_of_memory
+from tests.training import raising
+
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:124] . DefaultCPUAllocator: can't allocate memory"
+    ),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    MemoryError("Unable to allocate 8.00 EiB for an array"),
+]
+
+
+def message(error=OUT_OF_MEMORY[0], *, batch_size=2, precision="fp32") -> str:
+    options = {"batch_size": batch_size, "crop": (32, 64), "precision": precision}
+    with (
+        pytest.raises(TrainingError) as caught,
+        explain_out_of_memory(torch.device("cpu"), **options),
+    ):
+        torch.empty(1 << 60, dtype=torch.uint8) if error is None else raising(error)()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [*OUT_OF_MEMORY, None], ids=["device", "cpu", "driver", "cublas", "numpy", "real"]
+)
+def test_out_of_memory_names_what_was_in_use_and_what_to_lower_first(error):
+    use, advice = message(error, batch_size=6).split(". ", 1)
+    assert use == "out of memory on cpu at batch_size=6, crop 32 x 64, precision=fp32"
+    assert re.fullmatch(
+        r".*batch_size.* \(try 3\).*precision=bf16.*crop_height and crop_width\.", advice
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "precision", "lowered"),
+    [
+        (7, "bf16", ["batch_size", "crop_height"]),
+        (1, "fp32", ["precision=bf16", "crop_height"]),
+        (1, "bf16", ["crop_height"]),
+    ],
+)
+def test_the_advice_names_only_what_can_be_lowered(batch_size, precision, lowered):
+    advice = message(batch_size=batch_size, precision=precision).split(". ", 1)[1]
+    assert re.findall("batch_size|precision=bf16|crop_height", advice) == lowered
+
+
+def test_other_errors_pass_unchanged():
+    options = {"batch_size": 2, "crop": (8, 8), "precision": "fp32"}
+    with (
+        pytest.raises(RuntimeError, match="mat1 and mat2"),
+        explain_out_of_memory(torch.device("cpu"), **options),
+    ):
+        raise RuntimeError("mat1 and mat2")
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SettingsError, match="device=auto or cpu") as caught:
+        choose_device("cuda")
+    assert caught.value.names == {"device"}
+    assert choose_device("auto").type == "cpu"
+
+
+def test_precision_is_resolved_by_what_the_device_computes_in(monkeypatch):
+    cpu = torch.device("cpu")
+    for native, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(
+            torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native}
+        )
+        assert choose_precision("auto", cpu) == expected
+    assert choose_precision("bf16", cpu) == "bf16"
