@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 import labkit
 from labkit.errors import CheckpointError
-from labkit.records.files import write_bytes
-from labkit.records.run import Run
+from labkit.records import Run, write_bytes
 from labkit.training.progress import report
 
 LAST, PREVIOUS = "last.safetensors", "previous.safetensors"

@@ -1,8 +1,6 @@
 """Device, precision and memory of a training process."""
 
 import contextlib
-import resource
-import sys
 from collections.abc import Iterator
 
 import torch
@@ -49,14 +47,6 @@ def full_float32(device: torch.device) -> Iterator[None]:
         if device.type == "cuda":
             stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
         yield
-
-
-def peak_memory_mb(device: torch.device) -> int:
-    """Peak memory so far, MiB: torch's allocations on CUDA, else the process's resident set."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 2**20)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # getrusage counts bytes there, KiB here
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from labkit.method import (
     teacher_step,
 )
 from labkit.networks import SegmentationNetwork, build_network
-from labkit.records.run import Run
+from labkit.records import Run
 from labkit.training.device import choose_device, full_float32
 from labkit.training.planning import plan_run, weights_source
 from labkit.training.predict import (
@@ -157,7 +157,7 @@ def load_weights(experiment: Experiment) -> None:
         RecordError: the file is not what the manifest recorded, or not this network's.
     """
     run, network = experiment.run, experiment.network
-    run.check_outputs(("model.safetensors",))
+    run.check_weights()
     path = run.folder / "model.safetensors"
     try:
         weights = load_file(path, device=str(experiment.device))  # the format holds no code

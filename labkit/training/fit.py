@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save
 
 from labkit.errors import FileError
-from labkit.records.files import write_bytes, write_json
-from labkit.records.run import Run, start_run
+from labkit.records import Run, start_run, write_bytes, write_json
 from labkit.training.checkpoint import TrainedParts, drop_checkpoints
-from labkit.training.device import peak_memory_mb
 from labkit.training.evaluate import SplitCounts, frame_arrays, metrics_record, score_split
 from labkit.training.experiment import (
     Experiment,
@@ -75,7 +72,9 @@ def _fit(experiment: Experiment) -> dict[str, Any]:
         counts.update(score_split(experiment, experiment.val_split, workers=settings.workers))
         return {reading: split_counts.scores().miou for reading, split_counts in counts.items()}
 
-    start_run(run)
+    message = start_run(run, device=experiment.device.type)
+    if message:
+        report(message)
     try:
         train(
             training_step(experiment),
@@ -89,10 +88,11 @@ def _fit(experiment: Experiment) -> dict[str, Any]:
         if not counts:  # an earlier process stopped between the last checkpoint and the manifest
             evaluation()
         metrics = _write_outputs(experiment, counts)
-        run.complete(**_facts(experiment), metrics=metrics)
+        run.complete(**_facts(experiment))
     except BaseException as error:
+        state = "failed" if isinstance(error, Exception) else "stopped"
         with contextlib.suppress(FileError):  # what cannot be written is not complete either
-            run.mark("failed", error=f"{type(error).__name__}: {error}")
+            run.mark(state, error=f"{type(error).__name__}: {error}"[:2000])
         raise
     drop_checkpoints(run)
     return metrics
@@ -113,13 +113,11 @@ def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) ->
 
 
 def _facts(experiment: Experiment) -> dict[str, Any]:
-    """What the manifest says of a training beside its settings."""
+    """What the manifest says of a training beside its settings and provenance."""
     settings = experiment.settings
     return {
         "seconds": experiment.run.log_rows()[-1]["seconds"],
         "images_seen": settings.train_steps * settings.batch_size,
         "device": experiment.device.type,
         "precision": experiment.precision,
-        "threads": torch.get_num_threads(),
-        "peak_memory_mb": peak_memory_mb(experiment.device),
     }

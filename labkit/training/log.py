@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from labkit.records.files import cannot_write, write_text
+from labkit.records import cannot_write, write_text
 
 WriteRow = Callable[[dict[str, Any]], None]
 

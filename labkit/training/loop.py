@@ -10,7 +10,7 @@ import torch
 from labkit.datasets.batches import Batch, TrainBatches
 from labkit.method import StepOutput
 from labkit.method.seeding import stream_generator, stream_seed
-from labkit.records.run import Run
+from labkit.records import Run
 from labkit.training.checkpoint import TrainedParts, load_checkpoint, save_checkpoint
 from labkit.training.device import autocast, explain_out_of_memory
 from labkit.training.finite import FiniteCheck
@@ -212,4 +212,4 @@ def checkpoint_times(settings: Any) -> Callable[[int], bool]:
 
 
 def _last_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
-    return {"seconds": rows[-1]["seconds"] if rows else 0.0}
+    return {"seconds": rows[-1].get("seconds", 0.0) if rows else 0.0}

@@ -6,7 +6,7 @@ from typing import Any
 
 from labkit.errors import LabkitError, SettingsError
 from labkit.networks import encoder_weights_fingerprint
-from labkit.records.run import Run, describe_run, find_run, runs_folder
+from labkit.records import Run, describe_run, find_run, runs_folder
 from labkit.settings import absolute_path, make_settings
 from labkit.training.device import choose_device, choose_precision
 from labkit.training.preflight import data_fingerprint
@@ -29,11 +29,7 @@ def plan_run(role: str, values: Mapping[str, Any], *, memory: MutableMapping | N
     weights = weights_source(settings.encoder_weights)
     if weights not in memory:
         memory[weights] = encoder_weights_fingerprint(weights)
-    identity = {
-        "data": data_fingerprint(settings, memory=memory),
-        "weights": memory[weights],
-        "teacher": teacher and {"run_id": teacher.run_id, "checkpoint": teacher.checkpoint_hash()},
-    }
+    identity = {"data": data_fingerprint(settings, memory=memory), "weights": memory[weights]}
     return describe_run(settings, identity, teacher)
 
 

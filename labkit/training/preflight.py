@@ -11,8 +11,7 @@ from typing import Any
 
 from labkit.datasets import DatasetInfo, Split, dataset_info, open_split
 from labkit.errors import DataError, FileError
-from labkit.records.files import file_hash, read_json, write_json
-from labkit.records.run import runs_folder
+from labkit.records import file_hash, read_json, runs_folder, write_json
 
 FAULTS_LISTED = 10
 RULES = 1  # raised when `Split.check` changes: every file is then read again
