@@ -2,4 +2,5 @@
 
 from labkit.cli import app
 
-app()
+if __name__ == "__main__":
+    app(prog_name="labkit")

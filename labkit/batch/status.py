@@ -1,0 +1,232 @@
+"""How far a matrix is: read from run folders, receipts and locks, never from a clock or a scheduler's memory."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from labkit.batch.jobs import Job, Line, Plan
+from labkit.batch.matrix import MatrixFile
+from labkit.batch.plan import plan
+from labkit.batch.receipts import JobFiles
+from labkit.errors import FileError, LabkitError
+from labkit.networks import encoder_weights_fingerprint
+from labkit.records.artifacts import MANIFEST
+from labkit.records.files import read_json, write_json
+from labkit.records.run import Run, check_outputs, describe_run
+from labkit.records.schema import OUTPUTS, SMALL_OUTPUTS
+from labkit.study.rows import Row, Study
+from labkit.training.preflight import data_fingerprint
+
+TABLES, ATTRIBUTION, REPORT = (
+    "tables",
+    "attribution",
+    "report",
+)  # begin the keys of the jobs after the runs
+
+
+def receipt_of(run: Run) -> dict[str, str]:
+    """What a scheduler is told of a complete run: its id, its weights, and those of its teacher."""
+    return {
+        "run_id": run.run_id,
+        "checkpoint": run.checkpoint_hash(),
+        "teacher": run.teacher.checkpoint_hash() if run.teacher else "",
+    }
+
+
+def files_of(matrix: MatrixFile, key: str) -> JobFiles:
+    """Files of a job by its key; shared by every matrix over the same runs."""
+    return JobFiles(matrix.state_folder / f"{key}.json")
+
+
+def key_of_last(matrix: MatrixFile, what: str) -> str:
+    """Key of the job that makes the tables or the attribution; two files of one name have two."""
+    stem = "".join(
+        letter if letter.isalnum() and letter.isascii() else "_" for letter in matrix.path.stem
+    )
+    return f"{what}-{stem[:60]}-{hashlib.sha256(str(matrix.path).encode()).hexdigest()[:8]}"
+
+
+class Inspection:
+    """A matrix as it is on disk now. Every run folder is read, and every file hashed, at most once.
+
+    Args:
+        verify_weights: hash the weights of complete runs too, and not only their small outputs.
+    """
+
+    def __init__(self, matrix: MatrixFile, planned: Plan, *, verify_weights: bool = True) -> None:
+        self.matrix, self.plan, self.verify_weights = matrix, planned, verify_weights
+        self.memory: dict[Any, Any] = {}  # fingerprints of data and weights
+        self._runs: dict[str, Run | None] = {}
+        self._done: dict[str, Run | None] = {}
+
+    def run(self, job: Job) -> Run | None:
+        """The run that a job makes; None while its teacher is not trained, whose checkpoint is part of its id."""
+        if job.key not in self._runs:
+            self._runs[job.key] = self._describe(job)
+        return self._runs[job.key]
+
+    def done(self, job: Job) -> Run | None:
+        """The job's run where it is complete, its outputs as recorded, and its teacher's too."""
+        if job.key not in self._done:
+            self._done[job.key] = self._complete(job)
+        return self._done[job.key]
+
+    def run_now(self, job: Job) -> Run | None:
+        """As `run`, looked at again: a teacher that was trained meanwhile makes its student's run known."""
+        if self.run(job) is None and job.teacher:
+            for known in (self._done, self._runs):
+                known.pop(job.teacher.key, None)
+            self._runs.pop(job.key, None)
+        return self.run(job)
+
+    def open_jobs(self) -> list[Job]:
+        """Jobs still to be done, in the plan's order; a student follows a teacher that is to be trained again."""
+        return [job for job in self.plan.jobs if self.done(job) is None]
+
+    def state(self, job: Job) -> str:
+        """done, running, failed, stopped (its process is gone without a message), outdated or waiting.
+
+        Outdated: it was done and does not hold any more; an output or its teacher's is gone or altered.
+        """
+        return state_of(files_of(self.matrix, job.key), lambda: self.done(job) is not None)
+
+    def made_from(self) -> str:
+        """Hash over what the tables are made of: the file's content and every checkpoint; "" while a run is missing."""
+        runs = [self.done(job) for job in self.plan.jobs]
+        if not all(runs):
+            return ""
+        given = self.matrix.model_dump(mode="json", exclude={"path", "attribution", "report"})
+        content = {
+            "matrix": given,
+            "checkpoints": {run.run_id: run.checkpoint_hash() for run in runs if run},
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def last_jobs(self) -> dict[str, JobFiles]:
+        """Files of the jobs after the runs, by title: tables, and where the matrix asks for them attribution and reports."""
+        matrix, jobs = self.matrix, self.plan.jobs
+        keys = {"tables and figures": key_of_last(matrix, TABLES)}
+        if matrix.attribution:
+            keys["attribution"] = key_of_last(matrix, ATTRIBUTION)
+        if matrix.report:
+            keys |= {f"notebook of {job.title}": f"{REPORT}-{job.key}" for job in jobs}
+        return {title: files_of(matrix, key) for title, key in keys.items()}
+
+    def last_is_done(self, title: str) -> bool:
+        """Whether a job after the runs is done, as made from the runs and the file as they are now."""
+        files = self.last_jobs()[title]
+        receipt = _read(files.receipt)
+        if files.receipt.stem.startswith(f"{REPORT}-"):
+            job = next(j for j in self.plan.jobs if f"{REPORT}-{j.key}" == files.receipt.stem)
+            run = self.done(job)
+            return bool(run) and receipt.get("checkpoint") == run.checkpoint_hash()
+        made_from = self.made_from()
+        if not made_from or receipt.get("made_from") != made_from:
+            return False
+        entries = _read(self.matrix.figures_folder / MANIFEST)
+        made = receipt.get("figures")
+        return isinstance(made, dict) and all(
+            isinstance(entries.get(name), dict) and entries[name].get("sha256") == digest
+            for name, digest in made.items()
+        )
+
+    def open_last(self) -> list[str]:
+        """Titles of the jobs after the runs that are still to be done."""
+        return [title for title in self.last_jobs() if not self.last_is_done(title)]
+
+    def last_receipt(self) -> dict[str, Any]:
+        """The receipt of tables or attribution: what they were made from, and the files that hold them."""
+        entries = _read(self.matrix.figures_folder / MANIFEST)
+        figures = {
+            name: entry["sha256"]
+            for name, entry in entries.items()
+            if isinstance(entry, dict) and "sha256" in entry
+        }
+        return {"made_from": self.made_from(), "figures": figures}
+
+    def sync_receipts(self) -> None:
+        """One receipt for every run that is complete, none for a run that does not hold any more."""
+        for job in self.plan.jobs:
+            files, run = files_of(self.matrix, job.key), self.done(job)
+            if run is None:
+                files.receipt.unlink(missing_ok=True)
+            elif _read(files.receipt) != receipt_of(run):
+                write_json(files.receipt, receipt_of(run))
+        for title, files in self.last_jobs().items():
+            if not self.last_is_done(title):
+                files.receipt.unlink(missing_ok=True)
+
+    def still_running(self) -> list[Job]:
+        """Jobs whose process lives, whoever started it."""
+        return [job for job in self.plan.jobs if files_of(self.matrix, job.key).running]
+
+    def study(self) -> Study:
+        """Every line of the matrix with its complete runs; None where one is missing."""
+        planned, matrix = self.plan, self.matrix
+        return Study(
+            matrix.title, self._rows(planned.teachers), self._rows(planned.students), matrix.compare
+        )
+
+    def _rows(self, lines: list[Line]) -> list[Row]:
+        return [
+            Row(
+                line.labels,
+                {seed: self.done(job) for seed, job in line.jobs.items()},
+                line.baseline,
+            )
+            for line in lines
+        ]
+
+    def _describe(self, job: Job) -> Run | None:
+        teacher = self.done(job.teacher) if job.teacher else None
+        if job.teacher and teacher is None:
+            return None
+        weights = job.resolved.encoder_weights
+        if weights not in self.memory:
+            self.memory[weights] = encoder_weights_fingerprint(weights)
+        identity = {
+            "data": data_fingerprint(job.resolved, memory=self.memory),
+            "weights": self.memory[weights],
+        }
+        return describe_run(job.resolved, identity, teacher)
+
+    def _complete(self, job: Job) -> Run | None:
+        try:
+            run = self.run(job)
+            if run is None or run.state != "complete":
+                return None
+            check_outputs(run, OUTPUTS if self.verify_weights else SMALL_OUTPUTS)
+            return run
+        except LabkitError:
+            return None  # a damaged run is to be made again
+
+
+def inspect(matrix: MatrixFile, *, verify_weights: bool = True) -> Inspection:
+    """Plan a matrix and look at what is there of it."""
+    return Inspection(matrix, plan(matrix), verify_weights=verify_weights)
+
+
+def study_of(matrix: MatrixFile) -> Study:
+    """The study that a matrix's complete runs make, for the results notebook."""
+    return inspect(matrix).study()
+
+
+def state_of(files: JobFiles, is_done: Callable[[], bool]) -> str:
+    """State of a job by its files; see `Inspection.state`."""
+    if files.running:
+        return "running"
+    if is_done():
+        return "done"
+    if files.receipt.is_file():
+        return "outdated"
+    if files.failure.is_file():
+        return "failed"
+    return "stopped" if files.log.is_file() else "waiting"
+
+
+def _read(path: Any) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except FileError:
+        return {}

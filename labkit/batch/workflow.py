@@ -1,0 +1,128 @@
+"""What the Snakefile needs: keys of a matrix's jobs, what each waits for, and the shell line that does it."""
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from labkit.batch.jobs import Job
+from labkit.batch.matrix import read_matrix
+from labkit.batch.plan import first_assisted
+from labkit.batch.receipts import JobFiles
+from labkit.batch.signals import PARENT
+from labkit.batch.status import (
+    ATTRIBUTION,
+    REPORT,
+    TABLES,
+    Inspection,
+    files_of,
+    inspect,
+    key_of_last,
+)
+
+
+class Workflow:
+    """A matrix as Snakemake schedules it.
+
+    Args:
+        matrix: path of the file.
+        folder: the caller's; relative paths among the settings start there.
+        threads: of one job.
+    """
+
+    def __init__(self, *, matrix: str, folder: str, threads: int) -> None:
+        self.threads, self.folder = threads, folder
+        with contextlib.chdir(folder):
+            self.matrix = read_matrix(matrix)
+            self.inspection: Inspection = inspect(self.matrix, verify_weights=False)
+        self.jobs: dict[str, Job] = {job.key: job for job in self.inspection.plan.jobs}
+        self.tables_key = key_of_last(self.matrix, TABLES)
+        self.attribution_key = key_of_last(self.matrix, ATTRIBUTION)
+
+    @classmethod
+    def from_config(cls, word: str) -> "Workflow":
+        """A workflow from the word that `to_config` made."""
+        return cls(**json.loads(bytes.fromhex(word.removeprefix("x")).decode()))
+
+    @staticmethod
+    def to_config(**values: Any) -> str:
+        """Arguments as one word that neither a shell nor YAML reads otherwise."""
+        return "x" + json.dumps(values).encode().hex()
+
+    def keys(self, role: str) -> list[str]:
+        return [key for key, job in self.jobs.items() if job.role == role]
+
+    def report_keys(self) -> list[str]:
+        return [f"{REPORT}-{key}" for key in self.jobs] if self.matrix.report else []
+
+    def final_receipts(self) -> list[str]:
+        keys = [self.tables_key, *([self.attribution_key] if self.matrix.attribution else [])]
+        return [f"{key}.json" for key in (*keys, *self.report_keys())]
+
+    def teacher_receipts(self, key: str) -> list[str]:
+        """What a student waits for."""
+        teacher = self.jobs[key].teacher
+        return [f"{teacher.key}.json"] if teacher else []
+
+    def reported_receipts(self, key: str) -> list[str]:
+        """What a run's notebook waits for."""
+        return [f"{key.removeprefix(f'{REPORT}-')}.json"]
+
+    def train(self, key: str, threads: int) -> str:
+        job = self.jobs[key]
+        return self._line(["train", job.role], self._settings(job, threads), key)
+
+    def report(self, key: str, threads: int) -> str:
+        job = self.jobs[key.removeprefix(f"{REPORT}-")]
+        return self._line(["run", job.role], self._settings(job, threads), key)
+
+    def tables(self, threads: int) -> str:
+        return self._line(
+            ["run", "results"], {"matrix": self.matrix.path, "threads": threads}, self.tables_key
+        )
+
+    def attribution(self, threads: int) -> str:
+        settings = attribution_settings(self.inspection) | {"threads": threads}
+        words = ["run", "attribution", "--of-matrix", str(self.matrix.path)]
+        return self._line(words, settings, self.attribution_key)
+
+    def _settings(self, job: Job, threads: int) -> dict[str, Any]:
+        """Threads change no run's id, so they are the scheduler's to give."""
+        return job.settings(teacher_id(self.inspection, job)) | {"threads": threads}
+
+    def _line(self, words: list[str], settings: Mapping[str, Any], key: str) -> str:
+        """Shell line: the shell becomes the job, so that the job's parent is the scheduler and its end ends the job."""
+        files: JobFiles = files_of(self.matrix, key)
+        pairs = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+        receipt = ["--receipt", str(files.receipt)]
+        command = shlex.join([sys.executable, "-m", "labkit", *words, *pairs, *receipt])
+        log = shlex.quote(str(files.log))
+        folder = shlex.quote(str(Path(self.folder)))
+        return f"cd {folder}; export {PARENT}=$PPID; exec {command} > {log} 2>&1"
+
+
+def teacher_id(inspection: Inspection, job: Job) -> str:
+    """Run id of a student's teacher, which is known before it is trained; "" where there is none."""
+    teacher = inspection.run(job.teacher) if job.teacher else None
+    return teacher.run_id if teacher else ""
+
+
+def attribution_settings(inspection: Inspection) -> dict[str, Any]:
+    """Settings of the attribution notebook: the first assisted teacher of the matrix.
+
+    Raises:
+        SettingsError: it has none.
+    """
+    job = first_assisted(inspection.plan, inspection.matrix)
+    run, matrix = inspection.run(job), inspection.matrix
+    given = {
+        "dataset": job.resolved.dataset,
+        "teacher": run.run_id if run else "",
+        "runs": matrix.runs,
+    }
+    given |= {"figures": str(matrix.figures_folder)}
+    shared = ("data_root", "device")
+    return given | {name: job.values[name] for name in shared if name in job.values}
