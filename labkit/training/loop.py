@@ -1,5 +1,6 @@
 """The training loop: schedule, precision, evaluation, checkpoints; the same for every method."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -87,6 +88,7 @@ class _Session:
         self.device, self.precision = device, precision
         self.finite = FiniteCheck(device)
         self.waiting = 0.0  # seconds this session waited for data
+        self.aside = 0.0  # seconds it evaluated and wrote checkpoints
 
     def train(self, batches: TrainBatches, *, start: int, seconds: float) -> None:
         """Steps start+1 .. train_steps, with log rows, evaluations and checkpoints when due.
@@ -99,6 +101,7 @@ class _Session:
         self.began = self.session_began - seconds
         checkpoint_due = checkpoint_times(settings)
         every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
+        self.start = start
         self.parts.network.train()
         with Progress(start=start, steps=settings.train_steps) as self.progress:
             for number, batch in enumerate(self._timed(batches, start), start=start):
@@ -108,13 +111,11 @@ class _Session:
                 self.progress.advance()
                 if last or done % settings.log_every_steps == 0:
                     self.log(output, done)
-                if last or done % every == 0:
-                    self.evaluate(done)
-                if checkpoint_due(done):
-                    self.finite.read()
-                    save_checkpoint(
-                        self.run, self.parts, self.optimiser, step=done, device=self.device
-                    )
+                with self._aside():
+                    if last or done % every == 0:
+                        self.evaluate(done)
+                    if checkpoint_due(done):
+                        self.save(done)
         self.parts.network.eval()
 
     def update(self, batch: Batch, number: int) -> StepOutput:
@@ -137,12 +138,11 @@ class _Session:
         self.finite.read()
         terms = {name: value.item() for name, value in output.terms.items()}
         row = {"learning_rate": self._rate(done - 1), "loss": output.loss.item(), **terms}
-        elapsed = time.monotonic() - self.session_began
-        waiting = round(self.waiting / elapsed, 3) if elapsed > 0 else 0.0
-        speed = round(self.progress.steps_per_second * self.settings.batch_size, 1)
-        self.write_row(
-            {"step": done, **self._seconds(), **row, "waiting": waiting, "images_per_second": speed}
-        )
+        training = max(time.monotonic() - self.session_began - self.aside, 1e-6)
+        waiting = round(self.waiting / training, 3)
+        speed = round((done - self.start) * self.settings.batch_size / training, 1)
+        row |= {"waiting": waiting, "images_per_second": speed}
+        self.write_row({"step": done, **self._seconds(), **row})
         self.progress.show(loss=f"{row['loss']:.3f}", waiting=f"{waiting:.0%}")
 
     def evaluate(self, done: int) -> None:
@@ -152,6 +152,18 @@ class _Session:
         self.write_row({"step": done, **self._seconds(), "miou": miou})
         self.progress.show(mIoU="/".join(f"{value:.1f}" for value in miou.values()))
         report_evaluation(miou, step=done, steps=self.settings.train_steps)
+
+    def save(self, done: int) -> None:
+        """Write a checkpoint of finite weights."""
+        self.finite.read()
+        save_checkpoint(self.run, self.parts, self.optimiser, step=done, device=self.device)
+
+    @contextlib.contextmanager
+    def _aside(self) -> Iterator[None]:
+        """Count the seconds inside as not spent on training steps."""
+        began = time.monotonic()
+        yield
+        self.aside += time.monotonic() - began
 
     def _timed(self, batches: TrainBatches, start: int) -> Iterator[Batch]:
         """Batches in order; the time until each is there is counted as waiting."""

@@ -76,8 +76,3 @@ class Progress:
         """Set fields beside the bar; the others stay."""
         self._fields |= fields
         self._bar.set_postfix(self._fields, refresh=False)
-
-    @property
-    def steps_per_second(self) -> float:
-        """Current speed; 0 before the first step."""
-        return self._bar.format_dict["rate"] or 0.0
