@@ -1,4 +1,4 @@
-"""The command line. torch and everything else heavy is imported inside the commands that need it."""
+"""The command line. Heavy packages are imported inside the commands that need them."""
 
 import contextlib
 import logging
@@ -56,8 +56,9 @@ def main(
         bool, typer.Option("--version", help="Print the version.", is_eager=True)
     ] = False,
 ) -> None:
-    """Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing was started; 124 time limit; 130 Ctrl-C;
-    129, 131, 143 other signals. Whatever stopped a command, the same command goes on."""
+    """Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing was started;
+    124 time limit; 130 Ctrl-C; 129, 131, 143 other signals. Whatever stopped a command, the same
+    command goes on."""
     if version:
         print(f"labkit {labkit.__version__}")
         raise typer.Exit
@@ -70,7 +71,7 @@ def train(
     receipt: Receipt = None,
     debug: Debug = False,
 ) -> None:
-    """Train a teacher or a student, or go on from its last checkpoint; a complete run is left alone."""
+    """Train a teacher or a student, from its last checkpoint; a complete run is left alone."""
     with _errors_explained(debug), _job(receipt) as files:
         from labkit.batch import commands
         from labkit.batch.signals import stoppable
@@ -91,7 +92,7 @@ def run(
     of_matrix: Annotated[Path | None, typer.Option(hidden=True)] = None,
     debug: Debug = False,
 ) -> None:
-    """Execute a notebook and verify every cell. teacher and student train where their run is not complete."""
+    """Execute a notebook and verify every cell; teacher and student train an incomplete run."""
     with _errors_explained(debug), _job(receipt) as files:
         from labkit.batch import commands
 
@@ -124,13 +125,14 @@ def matrix(
     ] = "local",
     debug: Debug = False,
 ) -> None:
-    """Make every run of a matrix file that is not there yet, then its tables; `matrix status FILE` says how far it is."""
+    """Make every run of a matrix file, then its tables; `matrix status FILE`: how far it is."""
     with _errors_explained(debug):
         from labkit.batch import schedule
 
         if file and what != "status":
             raise SettingsError(
-                f"labkit matrix {what[:100]} {file[:100]}: expected one file, or: labkit matrix status FILE."
+                f"labkit matrix {what[:100]} {file[:100]}: expected one file, or: "
+                "labkit matrix status FILE."
             )
         options = {"jobs": jobs, "keep_going": keep_going, "profile": profile}
         if file or dry_run:
@@ -143,7 +145,7 @@ def matrix(
 
 @app.command()
 def evaluate(run: str, set_: Set = [], debug: Debug = False) -> None:  # noqa: B006
-    """Score a complete run on a split (--set split=test), of its own or another data set with the same classes."""
+    """Score a complete run on a split: --set split=test, --set dataset=NAME of the same classes."""
     with _errors_explained(debug):
         from labkit.settings.views import EvaluateSettings
         from labkit.training.scoring import evaluate_run
@@ -196,7 +198,7 @@ def settings(
     set_: Set = [],  # noqa: B006
     debug: Debug = False,
 ) -> None:
-    """List every setting: value of the recipe (--set dataset=camvid), default, range and meaning."""
+    """List every setting: recipe's value (--set dataset=camvid), default, range, meaning."""
     with _errors_explained(debug):
         from labkit.batch.listing import settings_lines
 
@@ -219,7 +221,7 @@ def networks(
 
 @contextlib.contextmanager
 def _job(receipt: Path | None) -> Iterator["JobFiles | None"]:
-    """A scheduler's job reports by files beside its receipt, and ends with its scheduler; others have none."""
+    """A scheduler's job reports by files beside its receipt, and ends with its scheduler."""
     from labkit.batch.receipts import JobFiles, reported
     from labkit.batch.signals import exit_with_parent
 
@@ -271,7 +273,7 @@ def _message(error: BaseException) -> tuple[str, int]:
     if type(error).__name__ == "OutOfMemoryError":
         first = str(error).splitlines()[0]
         return (
-            f"out of memory on the device ({first}). End what else uses it, or use --set device=cpu.",
+            f"out of memory on the device ({first}). End what else uses it, or use device=cpu.",
             1,
         )
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""Snakemake as a process that ends when the `labkit matrix` that started it is gone, however that ended."""
+"""Snakemake as a process that ends when the `labkit matrix` that started it is gone."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from labkit.batch.signals import PARENT, watch_parent
 
 
 def _interrupt() -> None:
-    """End Snakemake and its jobs as Ctrl-C does; on SIGTERM it would let every running job come to its end."""
+    """End Snakemake and its jobs as Ctrl-C does; on SIGTERM it would let running jobs finish."""
     os.killpg(0, signal.SIGINT)
     time.sleep(PATIENCE_SECONDS)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What `labkit train` and `labkit run` do: train a run in this process, or execute a notebook and verify its result."""
+"""What `labkit train` and `labkit run` do: train in this process, or execute a notebook."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ PATIENCE_SECONDS = 86_400  # a notebook that only shows waits for another proces
 
 
 def train(role: str, values: Mapping[str, Any], *, receipt: JobFiles | None = None) -> Run:
-    """Train the run that a role and its settings make, or go on with it; a complete one is verified and left alone.
+    """Train the run that a role and its settings make; a complete one is verified and left alone.
 
     Args:
         receipt: written last, for a scheduler.
@@ -71,8 +71,8 @@ def run_notebook(
 ) -> Path:
     """Execute a notebook with its settings checked first.
 
-    A training notebook trains its run where that is not complete and otherwise shows it; one that was executed for the
-    complete run as it is now is not executed again.
+    A training notebook trains its run where that is not complete and otherwise shows it; one that
+    was executed for the complete run as it is now is not executed again.
 
     Args:
         name: of `NOTEBOOKS`.
@@ -123,7 +123,8 @@ def _run_training(role: str, values: Mapping[str, Any], timeout: float) -> Path:
         raise
     if run.state != "complete":
         raise NotebookError(
-            f"{executed.stem}: ended with the run {run.state}; expected complete. Evidence: {executed}."
+            f"{executed.stem}: ended with the run {run.state}; expected complete. "
+            f"Evidence: {executed}."
         )
     return executed
 

@@ -11,7 +11,8 @@ class Job:
     """One run of a matrix, as `labkit train` is asked for it.
 
     Attributes:
-        key: names its receipt and log. Its last part is a hash of the settings and, for a student, of its teacher's key.
+        key: names its receipt and log. Its last part is a hash of the settings and, for a student,
+            of its teacher's key.
         title: for people.
         role: teacher or student.
         values: settings; a student's teacher is not among them.
@@ -39,7 +40,7 @@ class Job:
         return self.resolved.train_steps * (2 if self.resolved.kind == "assisted" else 1)
 
     def settings(self, teacher_id: str = "") -> dict[str, Any]:
-        """Everything `labkit train` is given; the precision that was planned holds on any machine."""
+        """What `labkit train` is given; the planned precision holds on any machine."""
         given = dict(self.values) | {"precision": self.resolved.precision}
         return given | ({"teacher": teacher_id} if self.teacher else {})
 

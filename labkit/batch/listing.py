@@ -54,7 +54,7 @@ def runs_table(values: Mapping[str, str], *, dataset: str = "", sort: str = "id"
 
 
 def best_miou(run: Run) -> float | None:
-    """mIoU of a run's first reading: the image, or the true label for an assisted teacher; None where it has none."""
+    """mIoU of a run's first reading (image, or image and true label); None where there is none."""
     metrics = run.metrics() if run.state == "complete" else {"readings": {}}
     return next((reading["miou"] for reading in metrics["readings"].values()), None)
 
@@ -89,7 +89,8 @@ def network_lines(pattern: str = "") -> Iterator[str]:
 
     yield f"architectures: {', '.join(networks.available())}"
     encoders = [name for name in networks.encoder_names() if pattern in name]
-    yield f"encoders{f' with {pattern!r}' if pattern else ''}: {len(encoders)}; as listed, or tu-<timm name>"
+    with_text = f" with {pattern!r}" if pattern else ""
+    yield f"encoders{with_text}: {len(encoders)}; as listed, or tu-<timm name>"
     yield from (f"  {name}" for name in encoders)
 
 

@@ -1,4 +1,4 @@
-"""A matrix file: which runs are wanted. Its form and names are checked here, before anything is planned."""
+"""A matrix file: which runs are wanted. Its form and names are checked before it is planned."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -31,9 +31,9 @@ LONGEST_NAME = 80
 class Matrix(Settings):
     """datasets x teacher networks x student networks x noise x methods x seeds.
 
-    A method is a student's settings; its `teacher` names one of `teachers`, and `as_long_as` one whose steps are added
-    to the student's own: a student without a teacher at the same compute. A network is `architecture/encoder`, or
-    `recipe`.
+    A method is a student's settings; its `teacher` names one of `teachers`, and `as_long_as` one
+    whose steps are added to the student's own: a student without a teacher at the same compute. A
+    network is `architecture/encoder`, or `recipe`.
     """
 
     title: str = Field(description="one line, above the tables")
@@ -44,7 +44,7 @@ class Matrix(Settings):
     runs: str = Field("runs", description="folder of run folders, from the project's root")
     figures: str = Field(
         "",
-        description='folder of tables and figures, from the project\'s root; "": <runs>/figures/<file>',
+        description='folder of tables and figures; "": <runs>/figures/<file>',
     )
     settings: Values = Field(
         {}, description="settings of every run; teacher.NAME and student.NAME reach that role alone"
@@ -139,7 +139,7 @@ def networks_of(network: str) -> dict[str, str]:
 
 
 def _check_text(matrix: Matrix) -> Iterator[str]:
-    """Names and titles that would reach a terminal, a table or a file name with control characters."""
+    """Names and titles with control characters, which would reach a terminal or a table."""
     named = [
         ("title", matrix.title, 200),
         ("runs", matrix.runs, 1000),
@@ -163,21 +163,22 @@ def _check_names(matrix: Matrix) -> Iterator[str]:
                 yield f"method {echo(name)}: {key} is {echo(values[key])}; {hint}"
         if "teacher" in values and "as_long_as" in values:
             yield (
-                f"method {echo(name)}: has both teacher and as_long_as; expected one: as_long_as is for a student "
-                "without a teacher."
+                f"method {echo(name)}: has both teacher and as_long_as; expected one: "
+                "as_long_as is for a student without a teacher."
             )
         if "as_long_as" in values and "train_steps" in values:
-            yield f"method {echo(name)}: has both as_long_as and train_steps; expected one, each sets the steps."
+            yield f"method {echo(name)}: has both as_long_as and train_steps; expected one of them."
     for name in chain.from_iterable(matrix.compare):
         if name not in matrix.methods:
-            yield f"compare: no method {echo(name)}; {nearest_name(name[:LONGEST_NAME], matrix.methods)}"
+            hint = nearest_name(name[:LONGEST_NAME], matrix.methods)
+            yield f"compare: no method {echo(name)}; {hint}"
     for network in (*matrix.teacher_networks, *matrix.student_networks):
         if network != RECIPE and network.count("/") != 1:
-            yield f"network {echo(network)}: expected architecture/encoder, such as unet/resnet18, or recipe."
+            yield f"network {echo(network)}: expected architecture/encoder, such as unet/resnet18."
 
 
 def _check_settings(matrix: Matrix) -> Iterator[str]:
-    """Settings that do not exist, or that the matrix gives itself. Their values are checked run by run."""
+    """Settings that do not exist or that the matrix gives itself; values are checked by run."""
     roles = {
         "teacher": set(TeacherSettings.model_fields) | {"assisted"},
         "student": set(AssistedStudentSettings.model_fields) - {"distiller_options"},
@@ -198,14 +199,15 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
     for where, name, known in given:
         if name in GIVEN:
             yield (
-                f"{where}: {name} is not a setting here; the matrix gives it itself (datasets, seeds, teachers, runs)."
+                f"{where}: {name} is not a setting here; the matrix gives it itself "
+                "(datasets, seeds, teachers, runs)."
             )
         elif name not in known and not _is_distiller_option(name, known, known_distillers):
             yield f"{where}: no setting {echo(name)}; {nearest_name(name[:LONGEST_NAME], known)}"
 
 
 def _is_distiller_option(name: str, known: set[str], known_distillers: set[str]) -> bool:
-    """Whether a name is such as cwd.temperature; whether the distiller has the option is checked with the runs."""
+    """Whether a name is such as cwd.temperature; the option itself is checked with the runs."""
     return "distillation" in known and "." in name and name.partition(".")[0] in known_distillers
 
 

@@ -37,7 +37,7 @@ def execute(
     patience: float = 20,
     facts: Callable[[], dict[str, Any]] = dict,
 ) -> None:
-    """Execute every cell of a notebook on a kernel of its own, over IPC sockets in a private folder.
+    """Execute every cell of a notebook on a kernel of its own, over sockets in a private folder.
 
     Args:
         source: the notebook; its folder is the kernel's working directory.
@@ -48,7 +48,8 @@ def execute(
         facts: called when every cell ran; kept in the notebook's metadata for `was_executed`.
 
     Raises:
-        NotebookError: a cell failed or ended the notebook, the kernel died, time was up, the disk is full, a signal came.
+        NotebookError: a cell failed or ended the notebook, the kernel died, time was up, the disk
+            is full, or a signal came.
         FileError: the folder is in use by another process.
     """
     log = executed.with_suffix(".log")
@@ -117,9 +118,10 @@ def _reason(error: BaseException | None, timeout: float, executed: Path) -> str:
 
 
 def _verify(executed: Path, reason: str, facts: Callable[[], dict[str, Any]]) -> str | None:
-    """Describe where an executed notebook stopped, and record it inside; None where every cell ran without error.
+    """Describe where an executed notebook stopped and record it inside; None where all cells ran.
 
-    papermill marks the cells that a dead kernel never ran as completed, and takes sys.exit(0) for success.
+    papermill marks the cells that a dead kernel never ran as completed, and takes sys.exit(0) for
+    success.
     """
     try:
         notebook = nbformat.read(executed, as_version=4)
@@ -156,7 +158,7 @@ def _error_of(cell: NotebookNode) -> NotebookNode | None:
 
 
 def _excerpt(cell: NotebookNode) -> list[str]:
-    """The first lines of a cell's source, and the last lines of its output (a progress bar's last state)."""
+    """The first lines of a cell's source and the last of its output (a bar's last state)."""
     source = cell.source.splitlines()
     begins = [f"  | {line}" for line in source[:SOURCE_KEPT]]
     begins += ["  | ..."] * (len(source) > SOURCE_KEPT)

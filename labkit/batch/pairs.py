@@ -1,4 +1,4 @@
-"""Notebook pairs: the py:percent file is the source, the ipynb is generated from it without outputs.
+"""Notebook pairs: the py:percent file is the source, the ipynb is generated without outputs.
 
 `python -m labkit.batch.pairs` compares them by content, `--write` generates every ipynb.
 """
@@ -40,7 +40,8 @@ def unpaired(folder: Path) -> list[str]:
             numbers = [number for number, (one, other) in enumerate(cells) if one != other]
             where = f"cell {numbers[0]}" if numbers else "number of cells or header"
             faults.append(
-                f"{stem}: .py and .ipynb differ ({where}). Keep the edit you want in the .py, then: make notebooks."
+                f"{stem}: .py and .ipynb differ ({where}). Keep the edit you want in the .py, "
+                "then: make notebooks."
             )
     return faults
 

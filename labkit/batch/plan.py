@@ -268,6 +268,7 @@ def first_assisted(planned: Plan, matrix: MatrixFile) -> Job:
         if job.role == "teacher" and job.resolved.kind == "assisted":
             return job
     raise SettingsError(
-        f"matrix {matrix.path.name}: attribution is asked for, and no teacher is assisted; expected one, or "
+        f"matrix {matrix.path.name}: attribution is asked for, and no teacher is assisted; "
+        "expected one, or "
         "attribution: false."
     )

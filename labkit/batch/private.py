@@ -1,4 +1,4 @@
-"""Private folders of kernels: in one parent per user, each with a lock file that tells whether it is in use."""
+"""Private folders of kernels: in one parent per user, each locked while it is in use."""
 
 import contextlib
 import os
@@ -18,8 +18,8 @@ LONGEST_SOCKET_FOLDER = 60  # bytes; a socket's whole path must fit 107
 def private_folder() -> Iterator[Path]:
     """A fresh folder for one kernel: its sockets and its IPython profile; removed afterwards.
 
-    Folders that killed processes left are removed too: those of this user's parent folder that hold labkit's lock file,
-    which nobody holds. Nothing else is touched.
+    Folders that killed processes left are removed too: those of this user's parent folder that hold
+    labkit's lock file, which nobody holds. Nothing else is touched.
     """
     with contextlib.ExitStack() as stack:
         if parent := _users_folder():
@@ -47,7 +47,7 @@ def _temporary() -> Path:
 
 
 def _users_folder() -> Path | None:
-    """This user's parent of private folders, mode 0700; None where another user's folder or a link has its name."""
+    """This user's parent of private folders, mode 0700; None where its name is another user's."""
     folder = _temporary() / f"labkit-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)

@@ -73,7 +73,7 @@ class JobFiles:
 
 @contextlib.contextmanager
 def reported(files: JobFiles) -> Iterator[None]:
-    """Hold a job's lock while it runs and keep its message if it fails; a signal to stop is no failure.
+    """Hold a job's lock while it runs and keep its message if it fails; a signal is no failure.
 
     Raises:
         FileError: another process does the same job.
@@ -90,7 +90,7 @@ def reported(files: JobFiles) -> Iterator[None]:
 
 
 def last_lines(log: Path, lines: int = LINES_REPORTED) -> str:
-    """A failed job's closing message, or its last lines where it was killed; "" where there is no log."""
+    """A failed job's closing message, or the last lines of its log; "" where there is none."""
     try:
         text = log.read_bytes().decode(errors="replace")  # read_text would split at a bar's \r
     except OSError:

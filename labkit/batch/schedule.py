@@ -26,8 +26,8 @@ def dry_run(
 ) -> Iterator[str]:
     """Lines that say what `run_matrix` would start; nothing is started, and no receipt is written.
 
-    On this machine: the open runs, and the same as plain commands. With another profile: Snakemake's own dry run, with
-    the resources that every job asks for.
+    On this machine: the open runs, and the same as plain commands. With another profile:
+    Snakemake's own dry run, with the resources that every job asks for.
     """
     matrix = read_matrix(file)
     inspection = _inspect(matrix)
@@ -48,10 +48,11 @@ def dry_run(
 def run_matrix(
     file: str, *, jobs: int = 0, keep_going: bool = False, profile: str = LOCAL
 ) -> list[str]:
-    """Make every run of a matrix that is not there yet, then its tables; what is complete is not started.
+    """Make every run of a matrix that is not complete, then its tables.
 
     Args:
-        jobs: runs side by side; 0 = two on a CPU of two cores or more, one on a GPU, as the profile says on a cluster.
+        jobs: runs side by side; 0 = two on a CPU of two cores or more, one on a GPU, as the profile
+            says on a cluster.
         keep_going: after a failure, start what does not depend on it too.
         profile: local, slurm, or a folder with a Snakemake profile.
 
@@ -139,7 +140,7 @@ def _last_commands(inspection: Inspection, file: str, last: list[str]) -> Iterat
 
 
 def _wait_for_orphans(inspection: Inspection) -> bool:
-    """Wait for jobs whose scheduler was killed, which end by themselves within a second or two; whether there were any."""
+    """Wait for jobs whose scheduler was killed, which end in seconds; whether there were any."""
     reported: set[str] = set()
     while living := inspection.still_running():
         for job in living:
@@ -205,7 +206,8 @@ def _report(
     started = any(state != "waiting" for state, _ in missing.values())
     if code and not started:
         raise NotebookError(
-            f"Snakemake ended with code {code}, and no job failed; its log: {log}\n{last_lines(log)}"
+            f"Snakemake ended with code {code}, and no job failed; its log: {log}\n"
+            f"{last_lines(log)}"
         )
     for title, (state, files) in missing.items():
         if state == "waiting":

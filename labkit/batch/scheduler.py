@@ -50,7 +50,8 @@ def _profile(name: str) -> Path:
             return folder.resolve()
     names = ", ".join(sorted(folder.name for folder in ours.iterdir()))
     raise SettingsError(
-        f"--profile {name[:100]}: no such profile; expected {names}, or a folder that holds a config.yaml."
+        f"--profile {name[:100]}: no such profile; expected {names}, or a folder that holds a "
+        "config.yaml."
     )
 
 
@@ -63,7 +64,7 @@ def _command(arguments: list[str]) -> list[str]:
 
 
 def snakemake_dry_run(inspection: Inspection, arguments: list[str]) -> Iterator[str]:
-    """Snakemake's own dry run, line by line, in a temporary folder that holds a receipt of everything that is done.
+    """Snakemake's own dry run in a temporary folder with a receipt of everything that is done.
 
     Raises:
         NotebookError: Snakemake failed.
@@ -96,7 +97,7 @@ def snakemake_dry_run(inspection: Inspection, arguments: list[str]) -> Iterator[
 
 @contextmanager
 def running_snakemake(matrix: MatrixFile, arguments: list[str]) -> Iterator[subprocess.Popen]:
-    """Snakemake and its jobs in a session of their own; whatever ends this process ends them, in order if possible."""
+    """Snakemake and its jobs in a session of their own, which ends with this process."""
     log = matrix.state_folder / "logs" / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:

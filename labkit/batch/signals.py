@@ -1,4 +1,4 @@
-"""Signals, closed terminals and lost parents: how a command of labkit ends, and what must not end it."""
+"""Signals, closed terminals and lost parents: what ends a command, and what must not."""
 
 import contextlib
 import errno
@@ -24,8 +24,8 @@ LOST_READER = (
 def stoppable(timeout: float = 0) -> Iterator[None]:
     """Signals that ask to stop, and a time limit, raise `Stopped` inside; main thread only.
 
-    A signal that was ignored before (nohup ignores SIGHUP) stays ignored. After the first one only Ctrl-C is heard
-    again, so that cleaning up is not interrupted.
+    A signal that was ignored before (nohup ignores SIGHUP) stays ignored. After the first one only
+    Ctrl-C is heard again, so that cleaning up is not interrupted.
 
     Args:
         timeout: seconds; 0 = no limit.
@@ -55,7 +55,7 @@ def stoppable(timeout: float = 0) -> Iterator[None]:
 
 
 def exit_with_parent() -> None:
-    """Stop this process by SIGTERM when the scheduler named by LABKIT_PARENT is gone; nothing where it is not set.
+    """Stop this process by SIGTERM when the scheduler that LABKIT_PARENT names is gone.
 
     Raises:
         SettingsError: the variable does not name this process's parent.
@@ -81,13 +81,14 @@ def _parent(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) == parent:
         return parent
     raise SettingsError(
-        f"environment variable {PARENT}: got {text[:40]!r}; expected {parent}, the process that started this one. "
-        f"Schedulers set it for their jobs: unset it, or start the job's scheduler again if that was ended."
+        f"environment variable {PARENT}: got {text[:40]!r}; expected {parent}, the process that "
+        "started this one. Schedulers set it for their jobs: unset it, or call the scheduler "
+        "again if that was ended."
     )
 
 
 def keep_going_without_readers() -> None:
-    """Make output safe to lose: a closed pipe, terminal or descriptor drops what is printed, and the work goes on."""
+    """Make output safe to lose: a closed pipe, terminal or descriptor drops what is printed."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""How far a matrix is: read from run folders, receipts and locks, never from a clock or a scheduler's memory."""
+"""How far a matrix is, read from run folders, receipts and locks."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ class Inspection:
         self._done: dict[str, Run | None] = {}
 
     def run(self, job: Job) -> Run | None:
-        """The run that a job makes; None while its teacher is not trained, whose checkpoint is part of its id."""
+        """The run that a job makes; None while its teacher, part of its id, is not trained."""
         if job.key not in self._runs:
             self._runs[job.key] = self._describe(job)
         return self._runs[job.key]
@@ -73,7 +73,7 @@ class Inspection:
         return self._done[job.key]
 
     def run_now(self, job: Job) -> Run | None:
-        """As `run`, looked at again: a teacher that was trained meanwhile makes its student's run known."""
+        """As `run`, read again: a teacher trained meanwhile makes its student's run known."""
         if self.run(job) is None and job.teacher:
             for known in (self._done, self._runs):
                 known.pop(job.teacher.key, None)
@@ -81,18 +81,18 @@ class Inspection:
         return self.run(job)
 
     def open_jobs(self) -> list[Job]:
-        """Jobs still to be done, in the plan's order; a student follows a teacher that is to be trained again."""
+        """Jobs still to be done, in the plan's order; with a teacher, its students."""
         return [job for job in self.plan.jobs if self.done(job) is None]
 
     def state(self, job: Job) -> str:
-        """done, running, failed, stopped (its process is gone without a message), outdated or waiting.
+        """done, running, failed, stopped (its process is gone), outdated or waiting.
 
-        Outdated: it was done and does not hold any more; an output or its teacher's is gone or altered.
+        Outdated: it was done, and an output of it or of its teacher is gone or altered since.
         """
         return state_of(files_of(self.matrix, job.key), lambda: self.done(job) is not None)
 
     def made_from(self) -> str:
-        """Hash over what the tables are made of: the file's content and every checkpoint; "" while a run is missing."""
+        """Hash of the file and all checkpoints, which make the tables; "" while a run is missing."""
         runs = [self.done(job) for job in self.plan.jobs]
         if not all(runs):
             return ""
@@ -104,7 +104,7 @@ class Inspection:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def last_jobs(self) -> dict[str, JobFiles]:
-        """Files of the jobs after the runs, by title: tables, and where the matrix asks for them attribution and reports."""
+        """Files of the jobs after the runs, by title: tables, attribution and notebooks of runs."""
         matrix, jobs = self.matrix, self.plan.jobs
         keys = {"tables and figures": key_of_last(matrix, TABLES)}
         if matrix.attribution:
@@ -114,7 +114,7 @@ class Inspection:
         return {title: files_of(matrix, key) for title, key in keys.items()}
 
     def last_is_done(self, title: str) -> bool:
-        """Whether a job after the runs is done, as made from the runs and the file as they are now."""
+        """Whether a job after the runs is done, from the runs and the file as they are now."""
         files = self.last_jobs()[title]
         receipt = _read(files.receipt)
         if files.receipt.stem.startswith(f"{REPORT}-"):
@@ -136,7 +136,7 @@ class Inspection:
         return [title for title in self.last_jobs() if not self.last_is_done(title)]
 
     def last_receipt(self) -> dict[str, Any]:
-        """The receipt of tables or attribution: what they were made from, and the files that hold them."""
+        """The receipt of tables or attribution: what they were made from, and their files."""
         entries = _read(self.matrix.figures_folder / MANIFEST)
         figures = {
             name: entry["sha256"]
@@ -146,7 +146,7 @@ class Inspection:
         return {"made_from": self.made_from(), "figures": figures}
 
     def sync_receipts(self) -> None:
-        """One receipt for every run that is complete, none for a run that does not hold any more."""
+        """Write a receipt of every run that is complete, and remove all others."""
         for job in self.plan.jobs:
             files, run = files_of(self.matrix, job.key), self.done(job)
             if run is None:

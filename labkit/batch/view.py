@@ -94,7 +94,7 @@ class View:
 
 
 class _Logs:
-    """What the logs of running jobs say. A teacher that is complete by now makes its student's run known."""
+    """What the logs of running jobs say."""
 
     def __init__(self, inspection: Inspection) -> None:
         self.inspection = inspection

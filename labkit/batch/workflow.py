@@ -1,4 +1,4 @@
-"""What the Snakefile needs: keys of a matrix's jobs, what each waits for, and the shell line that does it."""
+"""What the Snakefile needs: keys of jobs, what each waits for, and its shell line."""
 
 import contextlib
 import json
@@ -94,7 +94,7 @@ class Workflow:
         return job.settings(teacher_id(self.inspection, job)) | {"threads": threads}
 
     def _line(self, words: list[str], settings: Mapping[str, Any], key: str) -> str:
-        """Shell line: the shell becomes the job, so that the job's parent is the scheduler and its end ends the job."""
+        """Shell line; the shell becomes the job, so that the job's parent is the scheduler."""
         files: JobFiles = files_of(self.matrix, key)
         pairs = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
         receipt = ["--receipt", str(files.receipt)]
@@ -105,7 +105,7 @@ class Workflow:
 
 
 def teacher_id(inspection: Inspection, job: Job) -> str:
-    """Run id of a student's teacher, which is known before it is trained; "" where there is none."""
+    """Run id of a student's teacher, known before it is trained; "" where there is none."""
     teacher = inspection.run(job.teacher) if job.teacher else None
     return teacher.run_id if teacher else ""
 

@@ -1,4 +1,4 @@
-"""Read a YAML mapping that a stranger may have written: no doubled names, no bombs of aliases, no deep nesting."""
+"""Read a YAML mapping that a stranger may have written: no doubled names, no bombs."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def _first(error: Exception) -> str:
 
 
 def _values_in(node: yaml.Node, counted: dict[int, int]) -> int:
-    """Number of values below a node, counted again for every alias; recursive aliases end in a RecursionError."""
+    """Number of values below a node, counted for every alias; RecursionError where endless."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if id(node) not in counted:
