@@ -1,6 +1,7 @@
-"""Contribution maps: one limit and one colour bar for all that is compared."""
+"""Contribution maps: one scale and one colour bar for all that is compared."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,160 +10,213 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
+from scipy.stats import rankdata
 from torch import Tensor
 
-from labkit.plots.curves import draw_agreement
-from labkit.plots.frames import frame_grid, picture, show
+from labkit.plots.colours import AXIS, BRANCHES, SHARES
+from labkit.plots.frames import picture
+from labkit.plots.panels import SMALL, WIDTH, Panels, draw_outline, extent, ratio, show
 
-LITTLE = 0.05  # of the figure's limit: where image and label together have less evidence, no share is drawn
-MOST_STEPS = 8  # columns of the sanity figure
+EVIDENCE = "magma"  # colour map of evidence in logits, and of joint evidence
+RANKS = "cividis"  # colour map of ranks within a map
+LEAST_EVIDENCE = 0.05  # of the figure's limit: below it no share is drawn
+MOST_STEPS = 6  # columns of the sanity figure's maps
 
 
 def contribution_figure(
     images: Sequence[Tensor],
     outlines: Sequence[Tensor],
-    image_maps: Tensor,
-    label_maps: Tensor,
-    shares: Tensor,
-    deviations: Tensor | None = None,
+    image_maps: Sequence[Tensor],
+    label_maps: Sequence[Tensor],
+    shares: Sequence[float],
+    deviations: Sequence[float],
     *,
     category: str,
+    limit: float,
 ) -> Figure:
-    """Evidence for one class that came through the image and through the label, in one scale, and the label's share.
+    """Evidence for one class through the image and through the label, in one scale, and the label's share.
 
     Args:
-        images: (3, H, W) uint8; outlines: (H, W) bool, where the label holds the class.
-        image_maps, label_maps: (N, h, w) branch maps, unscaled; NaN where the class was not predicted.
-        shares: (N,) label share over each whole frame.
-        deviations: (N,) of the shares over noisings, NaN where there was one.
+        images: (3, H, W) uint8, of any sizes; outlines: (H, W) bool, where the label holds the class.
+        image_maps, label_maps: (h, w) branch maps, unscaled; NaN where the class has no region.
+        shares: label share over each whole frame, 0-1.
+        deviations: of the shares over noisings; NaN for one noising.
+        limit: upper end of the scale, logits.
     """
-    limit = shared_limit(image_maps, label_maps)
-    deviations = torch.full_like(shares, torch.nan) if deviations is None else deviations
-    figure, axes = frame_grid(images, 4)
+    panels = Panels([ratio(image) for image in images], 4, between=0.02, note=0.2, bottom=0.55)
     titles = ("frame", "through the image", "through the label", "label share")
-    rows = zip(images, outlines, image_maps, label_maps, shares, deviations, strict=True)
-    for row, (image, outline, from_image, from_label, share, deviation) in enumerate(rows):
-        placed = {"extent": _extent(outline)}
-        show(axes[row, 0], picture(image), "")
-        for place, values in zip(axes[row, 1:3], (from_image, from_label), strict=True):
-            evidence = place.imshow(np.asarray(values), cmap="magma", vmin=0, vmax=limit, **placed)
-        total = from_image + from_label
-        ratio = torch.where(total > LITTLE * limit, from_label / total.clamp(min=1e-12), torch.nan)
-        axes[row, 3].set_facecolor("0.6")
-        parts = axes[row, 3].imshow(np.asarray(ratio), cmap="PuOr", vmin=0, vmax=1, **placed)
-        axes[row, 3].set_xlabel(_share_in_words(float(share), float(deviation)), fontsize=8)
-        for place, title in zip(axes[row], titles, strict=True):
-            show(place, None, title if row == 0 else "")
-            _outline(place, outline)
-    figure.colorbar(
-        evidence, ax=axes[:, :3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6, aspect=40
-    )
-    figure.colorbar(parts, ax=axes[:, 3], label="label share; grey: little evidence", location="bottom", shrink=0.9, aspect=20)
-    return figure
+    for row, axes in enumerate(panels.axes):
+        lying = {"extent": extent(outlines[row])}
+        show(axes[0], picture(images[row]))
+        for cell, maps in zip(axes[1:3], (image_maps, label_maps), strict=True):
+            evidence = cell.imshow(np.asarray(maps[row]), cmap=EVIDENCE, vmin=0, vmax=limit, **lying)
+        part = local_share(image_maps[row], label_maps[row], limit)
+        axes[3].set_facecolor("0.6")
+        share = axes[3].imshow(part, cmap=SHARES, vmin=0, vmax=1, **lying)
+        axes[3].set_xlabel(_share_text(shares[row], deviations[row]), fontsize=SMALL, labelpad=3)
+        for cell, title in zip(axes, titles, strict=True):
+            show(cell, None, title if row == 0 else "")
+            draw_outline(cell, outlines[row])
+    panels.colour_bar(evidence, 1, 2, f"evidence for {category}, logits (one scale)")
+    panels.colour_bar(share, 3, 3, "label share (grey: little evidence)")
+    return panels.figure
+
+
+def local_share(image_map: Tensor, label_map: Tensor, limit: float) -> np.ndarray:
+    """Label share at every position, 0-1; NaN where both together have little evidence or there is no map."""
+    total = image_map + label_map
+    enough = total > LEAST_EVIDENCE * limit
+    return torch.where(enough, label_map / total.clamp(min=1e-12), torch.nan).numpy()
 
 
 def library_figure(
-    images: Sequence[Tensor], ours: tuple[Tensor, Tensor], library: tuple[np.ndarray, np.ndarray], *, category: str
+    images: Sequence[Tensor],
+    image_maps: Sequence[Tensor],
+    label_maps: Sequence[Tensor],
+    library: Sequence[Mapping[str, np.ndarray]],
+    *,
+    category: str,
+    limit: float,
 ) -> Figure:
     """Our two maps in one scale beside the library's, which scales each map to 0-1 on its own.
 
     Args:
-        images: (3, H, W) uint8; ours: image and label maps (N, h, w); library: image and label maps (N, H, W).
+        images: (3, H, W) uint8; image_maps, label_maps: (h, w) each.
+        library: per frame the maps (H, W) of "image" and "label".
+        limit: upper end of our scale, logits.
     """
-    limit = shared_limit(*ours)
-    figure, axes = frame_grid(images, 5)
+    panels = Panels([ratio(image) for image in images], 5, between=0.03, bottom=0.6)
     titles = ("frame", "ours: image", "ours: label", "library: image", "library: label")
-    for row, image in enumerate(images):
-        show(axes[row, 0], picture(image), "")
-        mine = [axes[row, 1 + branch].imshow(np.asarray(ours[branch][row]), cmap="magma", vmin=0, vmax=limit) for branch in (0, 1)]
-        theirs = [axes[row, 3 + branch].imshow(np.asarray(library[branch][row]), cmap="magma", vmin=0, vmax=1) for branch in (0, 1)]
-        for place, title in zip(axes[row], titles, strict=True):
-            show(place, None, title if row == 0 else "")
-    figure.colorbar(mine[0], ax=axes[:, :3], label=f"evidence for {category}, logits (one scale)", location="bottom", shrink=0.6, aspect=40)
-    figure.colorbar(
-        theirs[0], ax=axes[:, 3:], label="each map over its own maximum (no common unit)", location="bottom", shrink=0.6, aspect=40
-    )
-    return figure
+    for row, axes in enumerate(panels.axes):
+        show(axes[0], picture(images[row]))
+        for cell, values in zip(axes[1:3], (image_maps[row], label_maps[row]), strict=True):
+            ours = cell.imshow(np.asarray(values), cmap=EVIDENCE, vmin=0, vmax=limit, aspect="auto")
+        for cell, branch in zip(axes[3:], ("image", "label"), strict=True):
+            theirs = cell.imshow(library[row][branch], cmap=EVIDENCE, vmin=0, vmax=1)
+        for cell, title in zip(axes, titles, strict=True):
+            show(cell, None, title if row == 0 else "")
+    panels.colour_bar(ours, 1, 2, f"evidence for {category}, logits (one scale)")
+    panels.colour_bar(theirs, 3, 4, "each map over its own maximum (no common unit)")
+    return panels.figure
 
 
-def layers_figure(images: Sequence[Tensor], outlines: Sequence[Tensor], layers: Mapping[str, Tensor], combined: Tensor) -> Figure:
+def layers_figure(
+    images: Sequence[Tensor],
+    outlines: Sequence[Tensor],
+    layers: Mapping[str, Sequence[Tensor]],
+    strides: Mapping[str, int],
+    combined: Sequence[Tensor],
+) -> Figure:
     """Joint evidence at several layers and their combination, each 0-1 as it enters the maximum.
 
     Args:
         images: (3, H, W) uint8; outlines: (H, W) bool.
-        layers: by name, (N, H, W) scaled maps in 0-1; combined: (N, H, W).
+        layers: by name, scaled maps (H, W) in 0-1, one per frame, from the stem on.
+        strides: by layer, pixels per position.
+        combined: (H, W) per frame.
     """
-    maps = {**layers, "all layers": combined}
-    figure, axes = frame_grid(images, 1 + len(maps), width=2.5)
-    for row, (image, outline) in enumerate(zip(images, outlines, strict=True)):
-        show(axes[row, 0], picture(image), "frame" if row == 0 else "")
-        for place, (name, values) in zip(axes[row, 1:], maps.items(), strict=True):
-            drawn = place.imshow(np.asarray(values[row]), cmap="magma", vmin=0, vmax=1)
-            show(place, None, name if row == 0 else "")
-        for place in axes[row]:
-            _outline(place, outline)
-    figure.colorbar(drawn, ax=axes[:, 1:], label="tanh(2 x evidence / the map's largest)", location="bottom", shrink=0.5, aspect=40)
-    return figure
+    ratios = [ratio(image) for image in images]
+    panels = Panels(ratios, 2 + len(layers), top=0.42, between=0.03, bottom=0.6)
+    titles = [f"{_stage(name, n)}\nstride {strides[name]}" for n, name in enumerate(layers)]
+    for row, axes in enumerate(panels.axes):
+        show(axes[0], picture(images[row]), "frame" if row == 0 else "")
+        maps = [*(maps[row] for maps in layers.values()), combined[row]]
+        for cell, values, title in zip(axes[1:], maps, [*titles, "maximum\nof all"], strict=True):
+            drawn = cell.imshow(np.asarray(values), cmap=EVIDENCE, vmin=0, vmax=1)
+            show(cell, None, title if row == 0 else "")
+            cell.title.set_fontsize(SMALL)
+        for cell in axes:
+            draw_outline(cell, outlines[row])
+    panels.colour_bar(drawn, 1, 1 + len(layers), "tanh(2 x evidence / the map's largest)")
+    return panels.figure
 
 
-def sanity_figure(outline: Tensor, steps: Mapping[str, Sequence[tuple[str, Tensor, Tensor, float, float]]]) -> Figure:
-    """Image and label map of one frame as something is taken away step by step, and the rank correlation of each step.
+def sanity_figure(outline: Tensor, steps: Sequence[Any]) -> Figure:
+    """Rank correlation with the trained teacher's maps, step by step, and below it the maps of one frame as ranks.
 
-    Maps are drawn as ranks within each map, which is what the correlation compares: a randomised network has no common unit with
-    the trained one.
+    Maps are drawn as ranks within each map, which is what the correlation compares: a randomised network has no common unit
+    with the trained one.
 
     Args:
         outline: (H, W) bool, where the label holds the class.
-        steps: by what is taken away ("weights", "label"): name, image map (h, w), label map (h, w), correlations of both.
+        steps: with the fields kind ("weights" or "label"), name, image_map (h, w), label_map (h, w), image and label
+            (correlations of both maps), in order.
     """
-    columns = [_spread(rows, MOST_STEPS) for rows in steps.values()]
-    ratio = outline.shape[0] / outline.shape[1]
-    strip = 2 * 1.75 * ratio + 0.55  # inches: two rows of maps and their titles
-    figure = plt.figure(figsize=(14, strip * len(steps) + 3.6), layout="constrained")
-    *strips, bottom = figure.subfigures(len(steps) + 1, 1, height_ratios=[strip] * len(steps) + [3.6])
-    for part, rows in zip(strips, columns, strict=True):
-        axes = part.subplots(2, MOST_STEPS, squeeze=False)
-        for place in axes.flat:
-            place.set_axis_off()
-        for column, (name, image_map, label_map, *_) in enumerate(rows):
-            for row, (values, branch) in enumerate(((image_map, "image"), (label_map, "label"))):
-                axes[row, column].set_axis_on()
-                axes[row, column].imshow(_ranks(values), cmap="cividis", vmin=0, vmax=1, extent=_extent(outline))
-                show(axes[row, column], None, "")
-                _outline(axes[row, column], outline)
-                if column == 0:
-                    axes[row, column].set_ylabel(f"{branch} map", fontsize=8)
-            axes[0, column].set_title(name, fontsize=8)
-    places = bottom.subplots(1, len(steps), width_ratios=[max(len(rows), 6) for rows in steps.values()], squeeze=False)[0]
-    titles = {"weights": "weights redrawn, from the logits down to the piece named", "label": "label permuted"}
-    for place, (kind, rows) in zip(places, steps.items(), strict=True):
-        names, _, _, image, label = zip(*rows, strict=True)
-        draw_agreement(place, names, image, label, title=titles.get(kind, kind))
-    places[-1].legend(fontsize=8, frameon=False)
-    ranks = ScalarMappable(Normalize(0, 1), "cividis")
-    bottom.colorbar(ranks, ax=list(places), label="rank within its map (0: least evidence)", location="right", aspect=25)
+    kinds = {kind: [step for step in steps if step.kind == kind] for kind in ("weights", "label")}
+    strip = 2 * WIDTH / MOST_STEPS * ratio(outline) + 0.3  # inches: two rows of maps and a title
+    heights = [2.7, strip, strip + 0.45]
+    figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    top, *strips = figure.subfigures(3, 1, height_ratios=heights)
+    widths = [max(len(rows), 5) for rows in kinds.values()]
+    axes = top.subplots(1, 2, sharey=True, width_ratios=widths)
+    titles = {"weights": "weights redrawn, from the logits down to", "label": "label permuted"}
+    for cell, (kind, rows) in zip(axes, kinds.items(), strict=True):
+        _draw_correlations(cell, rows, titles[kind])
+    axes[0].set_ylabel("Spearman's correlation\nwith the trained map", fontsize=SMALL)
+    axes[1].legend(fontsize=SMALL, frameon=False)
+    for part, rows in zip(strips, kinds.values(), strict=True):
+        _draw_ranks(part, _spread(rows, MOST_STEPS), outline)
+    ranks = ScalarMappable(Normalize(0, 1), RANKS)
+    bar = figure.colorbar(ranks, ax=strips[-1].axes, location="bottom", aspect=50, shrink=0.6)
+    bar.set_label("rank within its map (0: least evidence)", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
     return figure
 
 
-def shared_limit(*maps: Tensor) -> float:
-    """One upper limit for several maps: the 99.5th percentile of all their finite values."""
-    values = np.concatenate([one.numpy().ravel() for one in maps])
-    return float(max(np.nanpercentile(values, 99.5), 1e-12)) if np.isfinite(values).any() else 1.0
+def _draw_correlations(axes: Axes, rows: Sequence[Any], title: str) -> None:
+    for branch, marker in (("image", "o-"), ("label", "s--")):
+        values = [getattr(row, branch) for row in rows]
+        axes.plot(values, marker, ms=4, color=BRANCHES[branch], label=f"{branch} map")
+    names = [short_name(row.name) for row in rows]
+    axes.set_xticks(range(len(rows)), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(labelsize=6.5)
+    axes.set(ylim=(-0.4, 1.05))
+    axes.set_title(title, fontsize=8.5)
+    axes.axhline(0, **AXIS)
+    axes.grid(alpha=0.3)
 
 
-def _share_in_words(share: float, deviation: float) -> str:
+def _draw_ranks(part: Any, rows: Sequence[Any], outline: Tensor) -> None:
+    axes = part.subplots(2, MOST_STEPS, squeeze=False)
+    for cell in axes.ravel():
+        cell.set_axis_off()
+    for column, step in enumerate(rows):
+        for row, (values, branch) in enumerate(
+            ((step.image_map, "image map"), (step.label_map, "label map"))
+        ):
+            cell = axes[row, column]
+            cell.set_axis_on()
+            cell.imshow(_ranks(values), cmap=RANKS, vmin=0, vmax=1, extent=extent(outline))
+            show(cell, None, short_name(step.name) if row == 0 else "")
+            cell.title.set_fontsize(SMALL)
+            draw_outline(cell, outline)
+            if column == 0:
+                cell.set_ylabel(branch, fontsize=SMALL)
+
+
+def short_name(name: str) -> str:
+    """A layer's name without the wrapper that timm encoders bring."""
+    return name.replace("encoder.model.", "encoder.").replace("segmentation_head", "head")
+
+
+def _stage(name: str, number: int) -> str:
+    """A layer's title: the first one is the stem."""
+    return "stem" if number == 0 else short_name(name)
+
+
+def _share_text(share: float, deviation: float) -> str:
+    if np.isnan(share):
+        return "class not predicted: no map"
     spread = "" if np.isnan(deviation) else f" ± {100 * deviation:.0f}"
-    return "class not found: no map" if np.isnan(share) else f"whole frame: {100 * share:.0f}{spread} % label"
+    return f"whole frame: {100 * share:.0f}{spread} %"
 
 
 def _ranks(values: Tensor) -> np.ndarray:
     """Ranks in 0-1 of a map (h, w), ties at their mean; NaN stays."""
-    if values.isnan().any():
-        return values.numpy()
-    _, place, count = values.unique(return_inverse=True, return_counts=True)
-    mean = count.cumsum(0) - (count + 1) / 2
-    return (mean / max(values.numel() - 1, 1))[place].numpy()
+    array = values.numpy()
+    if np.isnan(array).any():
+        return array
+    return (rankdata(array).reshape(array.shape) - 1) / max(array.size - 1, 1)
 
 
 def _spread(rows: Sequence, most: int) -> list:
@@ -170,16 +224,3 @@ def _spread(rows: Sequence, most: int) -> list:
     if len(rows) <= most:
         return list(rows)
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
-
-
-def _outline(place: Axes, outline: Tensor) -> None:
-    """The class's border, white on black, readable on every ground."""
-    if outline.any() and not outline.all():
-        line = place.contour(outline.float().numpy(), levels=[0.5], colors=["white"], linewidths=0.9)
-        line.set_path_effects([withStroke(linewidth=1.8, foreground="black")])
-
-
-def _extent(outline: Tensor) -> tuple[float, float, float, float]:
-    """Where a coarser map lies on the frame's pixels."""
-    height, width = outline.shape
-    return (-0.5, width - 0.5, height - 0.5, -0.5)

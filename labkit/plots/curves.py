@@ -1,4 +1,4 @@
-"""Lines and points: training, reliance over noise, three opinions per class."""
+"""Lines and points: training, reliance over noise, label share per class by three methods."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,128 +8,203 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-LINE_STYLES = ("-", "--", ":", "-.")
-SHORT = {"true_label": "true label", "foreign_label": "foreign label", "zero_label": "zero label", "image": "image"}
-SHOWN = {"layercam": ("LayerCAM at the stem", "o"), "shapley": ("Shapley value", "s"), "removal": ("removal", "^")}  # by shape
-SHADES = {name: plt.get_cmap("cividis")(shade) for name, shade in zip(SHOWN, (0.1, 0.5, 0.85), strict=True)}
-AXES = {"pixel_std": "pixel noise std, units of the class weights", "label_scale": "label scale, units of the image's std"}
+from labkit.plots.colours import AXIS, LINE_STYLES, MARKERS, READINGS, row_styles
+from labkit.plots.panels import SMALL, TITLE, WIDTH
+
+READING_TITLES = {
+    "image": "image alone",
+    "true_label": "true label",
+    "foreign_label": "foreign label",
+    "zero_label": "zero label",
+}
+ESTIMATES = {  # label and marker; the marker tells them apart without colour
+    "layercam": ("LayerCAM at the stem", "o"),
+    "shapley": ("Shapley values", "s"),
+    "removal": ("removal", "^"),
+}
+ESTIMATE_COLOURS = dict(
+    zip(ESTIMATES, (plt.get_cmap("cividis")(shade) for shade in (0.1, 0.5, 0.85)), strict=True)
+)
+NOISE_TITLES = {
+    "pixel_std": "pixel noise std, units of the class codes",
+    "label_scale": "label scale, units of the image's std",
+}
+NOT_TERMS = ("step", "seconds", "learning_rate", "loss", "miou")
+FEW_POINTS = 15  # a line of fewer points shows each of them
+COLUMNS = 3  # loss panels in a row
 
 
-def curves_figure(logs: Mapping[str, list[dict]]) -> Figure:
-    """Training of several runs: loss terms above, reliance below them, mIoU by reading on the right.
+def curves_figure(
+    logs: Mapping[str, Sequence[dict]], *, kinds: Mapping[str, str] | None = None
+) -> Figure:
+    """Training of several runs: validation mIoU and reliance above, the loss terms of every run in a panel of its own below.
 
     Args:
-        logs: rows of log.jsonl by the run's name. Reliance is drawn for runs that were shown a label.
+        logs: rows of log.jsonl by the run's name.
+        kinds: kind of each run (`Run.kind`), for its colour; None: one colour each.
     """
-    assisted = any("true_label" in row.get("miou", {}) for rows in logs.values() for row in rows)
-    places = [["terms", "miou"], ["reliance", "miou"]] if assisted else [["terms", "miou"]]
-    size = (13, 6.2 if assisted else 4.6)
-    figure, axes = plt.subplot_mosaic(places, figsize=size, layout="constrained", height_ratios=[3, 2] if assisted else None)
-    for number, (name, rows) in enumerate(logs.items()):
-        colour = plt.get_cmap("tab10")(number)
-        _draw_terms(axes["terms"], name, rows, colour)
-        evaluations = [row for row in rows if "miou" in row]
-        for style, reading in zip(LINE_STYLES, evaluations[0]["miou"], strict=False):
-            points = [row["miou"][reading] for row in evaluations]
-            label = f"{name}: {SHORT[reading]}"
-            axes["miou"].plot([row["step"] for row in evaluations], points, style, marker="o", ms=4, color=colour, label=label)
-        if "true_label" in evaluations[0]["miou"]:
-            _draw_reliance(axes["reliance"], name, evaluations, colour)
-    axes["terms"].set(xlabel="optimiser steps", ylabel="weighted loss term, nats\n(running mean of 5)", yscale="log", title="loss terms")
-    axes["miou"].set(xlabel="optimiser steps", ylabel="mIoU, percent", title="validation mIoU by what the network reads")
+    evaluated = {name: [row for row in rows if "miou" in row] for name, rows in logs.items()}
+    assisted = [name for name, rows in evaluated.items() if rows and "true_label" in rows[0]["miou"]]
+    given = kinds or {}
+    styles = dict(zip(logs, row_styles(given.get(name, "") for name in logs), strict=True))
+    loss_rows = -(-len(logs) // COLUMNS)
+    heights = [2.6] + [2.2] * bool(assisted) + [1.9 * loss_rows]
+    figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+    parts = list(figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0])
+    _draw_miou(parts[0].subplots(), evaluated, styles)
     if assisted:
-        axes["reliance"].sharex(axes["terms"])
-        axes["reliance"].set(xlabel="optimiser steps", ylabel="points of mIoU", title="does it use its label?")
-        axes["reliance"].axhline(0, color="0.5", lw=0.8)
-    for place in axes.values():
-        place.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-        place.grid(alpha=0.3)
+        _draw_reliance(parts[1].subplots(), {name: evaluated[name] for name in assisted}, styles)
+    columns = min(COLUMNS, len(logs))
+    cells = parts[-1].subplots(loss_rows, columns, squeeze=False).ravel()
+    for axes, (name, rows) in zip(cells, logs.items(), strict=False):
+        _draw_terms(axes, name, [row for row in rows if "loss" in row])
+    for axes in cells[len(logs) :]:
+        axes.set_axis_off()
+    cells[0].set_ylabel("loss terms, weighted", fontsize=SMALL)
     return figure
 
 
-def reliance_figure(table: pd.DataFrame) -> Figure:
-    """Reliance and label gain above, label share below, over the noise shown at evaluation time; training's value is marked.
+def noise_sweep_figure(table: pd.DataFrame) -> Figure:
+    """Reliance and label gain above, label share below, over the noise at evaluation time; training's value is marked.
 
     Args:
         table: columns varied, value, trained, reliance, label_gain, layercam, shapley, removal.
     """
-    figure, axes = plt.subplots(2, 2, figsize=(10.5, 6), sharey="row", sharex="col", layout="constrained")
+    figure, axes = plt.subplots(
+        2, 2, figsize=(WIDTH, 4.6), sharey="row", sharex="col", layout="constrained"
+    )
     for column, (varied, rows) in zip(axes.T, table.groupby("varied", sort=False), strict=True):
         trained = rows.value[rows.trained].iloc[0]
-        for name, style, label in (
-            ("reliance", "o-", "reliance: true - foreign label"),
-            ("label_gain", "s--", "label gain: true - zero label"),
-        ):
-            column[0].plot(rows.value, rows[name], style, color="0.15" if name == "reliance" else "0.55", label=label)
-        for name, (label, marker) in SHOWN.items():
-            column[1].plot(rows.value, rows[name], marker=marker, color=SHADES[name], label=label)
-        for place in column:
-            place.axvline(trained, color="0.6", ls=":", label="as in training")
-            place.grid(alpha=0.3)
+        gains = (("reliance", "o-", "reliance (true - foreign label)", "foreign_label"),
+                 ("label_gain", "s--", "label gain (true - zero label)", "zero_label"))  # fmt: skip
+        for name, style, label, reading in gains:
+            column[0].plot(rows.value, rows[name], style, color=READINGS[reading], label=label)
+        for name, (label, marker) in ESTIMATES.items():
+            colour = ESTIMATE_COLOURS[name]
+            column[1].plot(rows.value, rows[name], marker=marker, color=colour, label=label)
+        for cell in column:
+            cell.axvline(trained, color="0.4", ls=":", label="as in training")
+            cell.grid(alpha=0.3)
+            cell.tick_params(labelsize=SMALL)
+        column[0].axhline(0, **AXIS)
         if varied == "pixel_std":
-            values = sorted(rows.value)
-            column[1].set_xscale("symlog", linthresh=max(trained, 0.01), linscale=0.5)
-            column[1].set_xticks(values, [f"{value:g}" for value in values])
-            column[1].set_xlim(-0.3 * max(trained, 0.01), 1.5 * values[-1])
-            column[1].minorticks_off()
-        column[1].set_xlabel(AXES[varied])
+            _symmetric_scale(column[1], sorted(rows.value), trained)
+        column[1].set_xlabel(NOISE_TITLES[varied], fontsize=SMALL)
         column[1].set_ylim(0, 100)
-    axes[0, 0].set_ylabel("points of mIoU")
-    axes[1, 0].set_ylabel("label share over all classes, percent")
-    for place in axes[:, 1]:
-        place.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    axes[0, 0].set_ylabel("points of mIoU", fontsize=SMALL)
+    axes[1, 0].set_ylabel("label share,\nall classes, percent", fontsize=SMALL)
+    for row, cell in zip(("upper", "lower"), axes[:, 0], strict=True):
+        handles, labels = cell.get_legend_handles_labels()
+        loc = f"outside {row} center"
+        figure.legend(handles, labels, loc=loc, ncols=4, fontsize=SMALL, frameon=False)
     return figure
 
 
-def opinions_figure(table: pd.DataFrame) -> Figure:
+def label_share_figure(table: pd.DataFrame) -> Figure:
     """Label share of every class by three methods, one row per class.
 
     Args:
         table: columns class, layercam, shapley, removal, layercam_std, in percent; classes without a value have no point.
     """
     names = list(table["class"])[::-1]
-    figure, place = plt.subplots(figsize=(7.5, 0.42 * len(names) + 1.3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(WIDTH, 0.32 * len(names) + 1.2), layout="constrained")
     rows = table.set_index("class").loc[names]
     heights = np.arange(len(names))
-    for shift, (name, (label, marker)) in zip((0.15, 0, -0.15), SHOWN.items(), strict=True):
+    for shift, (name, (label, marker)) in zip((0.2, 0, -0.2), ESTIMATES.items(), strict=True):
         spread = rows.layercam_std.fillna(0) if name == "layercam" else None
-        place.errorbar(rows[name], heights + shift, xerr=spread, fmt=marker, ms=8, color=SHADES[name], mec="0.2", mew=0.6, label=label)
-    silent = rows.index[rows[list(SHOWN)].isna().all(axis=1)]
-    for name in silent:
-        place.text(2, names.index(name), "absent", va="center", fontsize=8, color="0.4")
-    place.axvline(50, color="0.6", ls=":")
-    place.set(xlim=(-2, 102), yticks=heights, yticklabels=names, xlabel="label share, percent (50: as much as the image)")
-    place.grid(alpha=0.3, axis="x")
-    place.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        axes.errorbar(
+            rows[name], heights + shift, xerr=spread, fmt=marker, ms=6, mec="0.2", mew=0.5,
+            color=ESTIMATE_COLOURS[name], label=label,
+        )  # fmt: skip
+    for name in rows.index[rows[list(ESTIMATES)].isna().all(axis=1)]:
+        axes.text(2, names.index(name), "absent", va="center", fontsize=SMALL, color="0.4")
+    axes.axvline(50, color="0.5", ls=":")
+    axes.set(xlim=(-2, 102), yticks=heights, yticklabels=names)
+    axes.set_xlabel("label share, percent (50: as much as the image)", fontsize=SMALL)
+    axes.tick_params(labelsize=SMALL)
+    axes.grid(alpha=0.3, axis="x")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=SMALL, frameon=False)
     return figure
 
 
-def draw_agreement(place: Axes, steps: Sequence[str], image: Sequence[float], label: Sequence[float], *, title: str) -> None:
-    """Spearman's correlation with the untouched map, step by step, for the image map and for the label map."""
-    for values, marker, shade, name in ((image, "o-", 0.1, "image map"), (label, "s--", 0.7, "label map")):
-        place.plot(range(len(steps)), values, marker, color=plt.get_cmap("cividis")(shade), label=name)
-    place.set_xticks(range(len(steps)), steps, rotation=40, ha="right", fontsize=7, rotation_mode="anchor")
-    place.set(ylim=(-0.4, 1.05), ylabel="Spearman's correlation")
-    place.set_title(title, fontsize=9)
-    place.axhline(0, color="0.5", lw=0.8)
-    place.grid(alpha=0.3)
+def _draw_miou(
+    axes: Axes, evaluated: Mapping[str, list[dict]], styles: Mapping[str, Mapping]
+) -> None:
+    """mIoU of every run and reading: the colour is the run's, the line style the reading's."""
+    dashes = dict(zip(READING_TITLES, ("-", "-", "--", ":"), strict=True))
+    for name, rows in evaluated.items():
+        for reading in rows[0]["miou"] if rows else ():
+            kept = [row for row in rows if reading in row["miou"]]
+            label = name if reading == "image" else f"{name}, {READING_TITLES[reading]}"
+            axes.plot(
+                [row["step"] for row in kept], [row["miou"][reading] for row in kept],
+                linestyle=dashes[reading], marker=styles[name]["marker"], ms=4, alpha=0.9,
+                color=styles[name]["color"], label=label,
+            )  # fmt: skip
+    _finish(axes, "validation mIoU", "mIoU, percent")
 
 
-def _draw_terms(place: Axes, name: str, rows: list[dict], colour: tuple) -> None:
-    terms = [row for row in rows if "loss" in row]
-    names = [key for key in terms[0] if key not in ("step", "seconds", "learning_rate", "loss")]
-    for style, term in zip(LINE_STYLES, names, strict=False):
-        points = _smoothed([row[term] for row in terms])
-        place.plot([row["step"] for row in terms], points, style, color=colour, label=f"{name}: {term}")
+def _draw_reliance(
+    axes: Axes, evaluated: Mapping[str, list[dict]], styles: Mapping[str, Mapping]
+) -> None:
+    """Reliance and label gain of assisted teachers."""
+    for name, rows in evaluated.items():
+        for dash, other, label in (
+            ("-", "foreign_label", "reliance"),
+            ("--", "zero_label", "label gain"),
+        ):
+            points = [row["miou"]["true_label"] - row["miou"].get(other, np.nan) for row in rows]
+            axes.plot(
+                [row["step"] for row in rows], points, linestyle=dash, ms=4,
+                marker=styles[name]["marker"], color=styles[name]["color"], label=f"{name}, {label}",
+            )  # fmt: skip
+    axes.axhline(0, **AXIS)
+    _finish(
+        axes, "does it use its label? reliance: true - foreign, gain: true - zero", "points of mIoU"
+    )
 
 
-def _draw_reliance(place: Axes, name: str, evaluations: list[dict], colour: tuple) -> None:
-    for style, other, label in (("o-", "foreign_label", "reliance"), ("s--", "zero_label", "label gain")):
-        points = [row["miou"]["true_label"] - row["miou"].get(other, np.nan) for row in evaluations]
-        place.plot([row["step"] for row in evaluations], points, style, ms=4, color=colour, label=f"{name}: {label}")
+def _draw_terms(axes: Axes, name: str, rows: Sequence[dict]) -> None:
+    """Every loss term of one run; lines that lie on one another differ in dash, marker and width."""
+    terms = [key for key in rows[0] if key not in NOT_TERMS] if rows else []
+    for number, term in enumerate(terms):
+        values = _smoothed([row.get(term, np.nan) for row in rows])
+        axes.plot(
+            [row["step"] for row in rows], values, LINE_STYLES[number % len(LINE_STYLES)],
+            marker=MARKERS[number % len(MARKERS)] if len(rows) < FEW_POINTS else None, ms=3,
+            lw=2.4 - 0.6 * min(number, 2), color=plt.get_cmap("Dark2")(number % 8), label=term,
+        )  # fmt: skip
+    axes.set_title(name, fontsize=SMALL)
+    positive = [row.get(term, 0) > 0 for row in rows for term in terms]
+    if positive and all(positive):
+        axes.set_yscale("log")
+    axes.set_xlabel("steps", fontsize=SMALL)
+    axes.tick_params(labelsize=6.5, which="both")
+    axes.grid(alpha=0.3)
+    if terms:
+        axes.legend(fontsize=6.5, frameon=False)
 
 
-def _smoothed(values: list[float], width: int = 5) -> np.ndarray:
+def _finish(axes: Axes, title: str, unit: str) -> None:
+    axes.set_title(title, fontsize=TITLE)
+    axes.set_xlabel("optimiser steps", fontsize=SMALL)
+    axes.set_ylabel(unit, fontsize=SMALL)
+    axes.tick_params(labelsize=SMALL)
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(fontsize=6.5, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def _symmetric_scale(axes: Axes, values: Sequence[float], trained: float) -> None:
+    """A logarithmic axis that holds 0, with a tick at every value."""
+    smallest = max(trained, 0.01)
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.set_xlim(-0.3 * smallest, 1.5 * values[-1])
+    axes.minorticks_off()
+
+
+def _smoothed(values: Sequence[float], width: int = 5) -> np.ndarray:
     """Trailing mean of up to `width` values, same length."""
     sums = np.cumsum([0.0, *values])
     ends = np.arange(1, len(values) + 1)
