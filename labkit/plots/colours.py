@@ -60,8 +60,3 @@ def row_styles(kinds: Iterable[str]) -> list[dict]:
             }
         )
     return styles
-
-
-def literal(text: str) -> str:
-    """A name from outside as matplotlib shows it: without mathtext, on one line."""
-    return " ".join(text.split()).replace("$", r"\$")

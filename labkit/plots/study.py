@@ -1,4 +1,4 @@
-"""A study at a glance: gains with their intervals, by class, near boundaries and inside, and the noise diagram."""
+"""Gains with their intervals, by region and by training-set size, and mIoU along training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,152 +8,192 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 
-# Okabe and Ito's colours, told apart by most colour-blind readers, and a shape each for those who see none.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D1F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
-NAMED = ("dataset", "teacher_network", "student_network", "noise")  # labels that follow the method's name where rows differ in them
-ZERO = {"color": "0.35", "lw": 1}
-LEGEND_LETTERS = 190  # of its small print that fit the width of a figure
+from labkit.plots.colours import AXIS, FAMILIES, family, row_styles
+from labkit.records.text import figure_text
+
+LABELS = ("dataset", "teacher_network", "student_network", "noise", "recipe", "train_size")
+READS = {"true_label": "true label", "foreign_label": "foreign label", "zero_label": "zero label"}
 
 
 def gains_figure(gains: pd.DataFrame) -> Figure:
-    """Forest plot: gain with its 95 % interval and each seed's own gain, a panel per twin; an open ring: one seed, a dash: no run.
+    """Forest plot: each row's gain with its 95 % interval and the gain of every seed, by baseline.
 
     Args:
-        gains: of `studies.gains_table`, one line a row of the picture, the first on top.
+        gains: of `study.gains_table` or `study.teacher_gains_table`, one line a row of the picture.
+            An open ring is one seed; a dash in the margin is a row without a complete run.
     """
-    panels = list(gains.assign(row=row_names(gains)).groupby("over", sort=False))
+    over = [_with_reading(*pair) for pair in zip(gains.over, gains.over_reads, strict=True)]
+    panels = list(gains.assign(row=row_names(gains), panel=over).groupby("panel", sort=False))
     heights = [len(lines) + 0.9 for _, lines in panels]
-    size = (10, 0.34 * sum(heights) + 0.9)
-    figure, axes = plt.subplots(len(panels), 1, figsize=size, sharex=True, squeeze=False, height_ratios=heights, layout="constrained")
-    for place, (over, lines) in zip(axes[:, 0], panels, strict=True):
+    figure, axes = plt.subplots(
+        len(panels),
+        1,
+        figsize=(8.5, 0.4 * sum(heights) + 0.8),
+        sharex=True,
+        squeeze=False,
+        height_ratios=heights,
+        layout="constrained",
+    )
+    for axis, (name, lines) in zip(axes[:, 0], panels, strict=True):
         for height, line in enumerate(lines.itertuples()):
-            _draw_gain(place, height, line)
-        place.axvline(0, **ZERO)
-        place.set(yticks=range(len(lines)), yticklabels=lines.row, ylim=(len(lines) - 0.4, -0.6))
-        place.set_title(f"over {over}", fontsize=10, loc="left")
-        place.grid(alpha=0.3, axis="x")
+            _draw_gain(axis, height, line)
+        axis.axvline(0, **AXIS)
+        axis.set(yticks=range(len(lines)), yticklabels=lines.row, ylim=(len(lines) - 0.4, -0.6))
+        axis.set_title(f"over {figure_text(name)}", fontsize=11, loc="left")
+        axis.grid(alpha=0.3, axis="x")
     axes[-1, 0].set_xlabel("gain, points of mIoU (bar: 95 % interval, strokes: seeds)")
     return figure
 
 
-def class_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain of every class over the first baseline: a dot and its 95 % interval, a colour and shape per row.
-
-    Args:
-        gains: of `studies.class_gains_table`, of one data set.
-    """
-    classes = list(dict.fromkeys(gains["class"]))
-    rows = dict(tuple(gains.assign(row=row_names(gains)).groupby("row", sort=False)))
-    width = np.clip(0.16 * len(classes) * (len(rows) + 2), 9, 14)
-    figure, place = plt.subplots(figsize=(width, 4.6), layout="constrained")
-    shifts = 0.8 * (np.arange(len(rows)) - (len(rows) - 1) / 2) / max(len(rows), 2)
-    for number, (shift, (name, lines)) in enumerate(zip(shifts, rows.items(), strict=True)):
-        lines = lines.set_index("class").loc[classes]
-        reach = [lines.gain - lines.ci_low, lines.ci_high - lines.gain]
-        place.errorbar(np.arange(len(classes)) + shift, lines.gain, np.abs(reach), label=name, **style(number), ms=6)
-    for number in np.flatnonzero(gains.groupby("class").gain.count().loc[classes] == 0):
-        place.text(number, 0, "absent", ha="center", va="bottom", fontsize=8, color="0.4")
-    for border in np.arange(len(classes) - 1) + 0.5:
-        place.axvline(border, color="0.88", lw=0.8, zorder=0)
-    place.axhline(0, **ZERO)
-    place.set_xticks(range(len(classes)), classes, rotation=30 if len(classes) > 8 else 0, ha="right" if len(classes) > 8 else "center")
-    place.set(xlim=(-0.6, len(classes) - 0.4), ylabel=f"gain over {', '.join(dict.fromkeys(gains.over))}, points of IoU")
-    place.grid(alpha=0.3, axis="y")
-    figure.legend(*place.get_legend_handles_labels(), loc="outside upper center", ncols=_columns(rows), fontsize=8, frameon=False)
-    return figure
-
-
-def _columns(names: Sequence[str]) -> int:
-    """Columns of a legend above a wide figure into which the longest name fits."""
-    return max(1, min(len(names), 4, LEGEND_LETTERS // (max(map(len, names), default=1) + 8)))
-
-
 def region_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain near class boundaries against the gain inside, of every row over its first twin; on the diagonal they are equal.
+    """Gain near class boundaries and inside, two bars a row over its first baseline.
 
     Args:
-        gains: of `studies.gains_table`; lines without a gain are left out.
+        gains: of `study.gains_table`; lines without a gain are left out.
     """
-    first = gains.drop_duplicates([*NAMED, "method"]).dropna(subset=["boundary_gain", "interior_gain"])
-    names = [f"{name} over {over}" for name, over in zip(row_names(first), first.over, strict=True)]
-    figure, place = plt.subplots(figsize=(9.5, 5.4), layout="constrained")
-    for number, (name, line) in enumerate(zip(names, first.itertuples(), strict=True)):
-        across = [[line.interior_gain - line.interior_low], [line.interior_high - line.interior_gain]]
-        along = [[line.boundary_gain - line.boundary_low], [line.boundary_high - line.boundary_gain]]
-        place.errorbar(line.interior_gain, line.boundary_gain, np.abs(along), np.abs(across), label=name, **style(number), ms=8)
-    ends = np.array([place.get_xlim(), place.get_ylim()])
-    limits = ends.min(), ends.max()
-    place.plot(limits, limits, ":", color="0.5", label="as much near boundaries as inside")
-    place.axhline(0, **ZERO)
-    place.axvline(0, **ZERO)
-    place.set(xlim=limits, ylim=limits, aspect="equal", xlabel="gain inside, points of mIoU", ylabel="gain near boundaries, points of mIoU")
-    place.grid(alpha=0.3)
-    figure.legend(*place.get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
+    lines = first_baseline(gains).dropna(subset=["boundary_gain", "interior_gain"])
+    names = row_names(lines)
+    figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(lines) + 1.3), layout="constrained")
+    heights = np.arange(len(lines))
+    kinds = (("interior", "inside", 0.17, "o"), ("boundary", "near boundaries", -0.17, "D"))
+    for region, label, shift, marker in kinds:
+        gain = lines[f"{region}_gain"]
+        reach = [gain - lines[f"{region}_low"], lines[f"{region}_high"] - gain]
+        colours = [FAMILIES[family(kind)][0] for kind in lines.taught_by]
+        face = colours if region == "interior" else ["white"] * len(lines)
+        for height, value, low, high, colour, fill in zip(
+            heights - shift, gain, *reach, colours, face, strict=True
+        ):
+            bar = [[max(low, 0)], [max(high, 0)]]
+            axis.errorbar(
+                value, height, xerr=bar, color=colour, marker=marker, mfc=fill, ms=7, ls=""
+            )
+        axis.plot([], [], marker, color="0.3", mfc="0.3" if fill != "white" else fill, label=label)
+    axis.axvline(0, **AXIS)
+    axis.set(yticks=heights, yticklabels=names, ylim=(len(lines) - 0.4, -0.6))
+    over = ", ".join(dict.fromkeys(lines.over))
+    axis.set_xlabel(figure_text(f"gain over {over}, points of mIoU") if over else "gain")
+    axis.grid(alpha=0.3, axis="x")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
 
 
-def noise_diagram_figure(cells: pd.DataFrame, *, title: str = "") -> Figure:
-    """Class-weight std by pixel-noise std: teacher mIoU with the true label, and reliance; hatched: no complete run.
+def size_gains_figure(gains: pd.DataFrame) -> Figure:
+    """Gain over the first baseline by the number of training frames, with 95 % intervals.
 
     Args:
-        cells: of `studies.noise_diagrams`: columns class_std, pixel_std, miou, reliance.
+        gains: of `study.gains_table` with train_size in frames; lines without a gain are left out.
     """
-    stds = [sorted(cells[name].unique()) for name in ("class_std", "pixel_std")]
-    size = 1.3 + 0.55 * len(stds[0]), 3.6 + 2.0 * max(1.2, 0.75 * len(stds[1]))
-    figure, axes = plt.subplots(1, 2, figsize=(max(9.0, size[1]), max(3.4, size[0])), layout="constrained")
-    shown = (("miou", "mIoU with the true label, percent", "viridis"), ("reliance", "reliance (true minus foreign), points", "cividis"))
-    for place, (name, words, colours) in zip(axes, shown, strict=True):
-        values = cells.pivot(index="class_std", columns="pixel_std", values=name).reindex(index=stds[0], columns=stds[1]).to_numpy()
-        drawn = _heat_map(place, values, colours)
-        place.set_xticks(range(len(stds[1])), [f"{value:g}" for value in stds[1]])
-        place.set_yticks(range(len(stds[0])), [f"{value:g}" for value in stds[0]])
-        place.set(xlabel="pixel noise std, units of the class weights", ylabel="class-weight std")
-        place.set_title(words, fontsize=10)
-        figure.colorbar(drawn, ax=place, shrink=0.9)
-    figure.suptitle(title, fontsize=10)
+    lines = first_baseline(gains).dropna(subset=["gain", "train_size"])
+    lines = lines.assign(row=row_names(lines, without=("train_size",)))
+    figure, axis = plt.subplots(figsize=(8.5, 4.6), layout="constrained")
+    groups = list(lines.groupby("row", sort=False))
+    styles = row_styles(group.taught_by.iloc[0] for _, group in groups)
+    for number, ((name, group), style) in enumerate(zip(groups, styles, strict=True)):
+        group = group.sort_values("train_size")
+        shift = 1 + 0.03 * (number - (len(groups) - 1) / 2)  # side by side on a log axis
+        reach = np.abs([group.gain - group.ci_low, group.ci_high - group.gain])
+        axis.errorbar(group.train_size * shift, group.gain, reach, label=name, ms=7, **style)
+    sizes = sorted(lines.train_size.unique())
+    axis.set_xscale("log")
+    axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    axis.minorticks_off()
+    axis.axhline(0, **AXIS)
+    axis.set(xlabel="training frames", ylabel="gain, points of mIoU (bar: 95 % interval)")
+    axis.grid(alpha=0.3)
+    _legend_below(figure, axis)
     return figure
 
 
-def row_names(table: pd.DataFrame) -> list[str]:
-    """The method of every line, followed in brackets by the labels in which lines differ."""
-    differ = [name for name in NAMED if table.loc[table[name] != "", name].nunique() > 1]
+def learning_curves_figure(curves: pd.DataFrame) -> Figure:
+    """Validation mIoU along training: mean over seeds, the band from the lowest to the highest.
+
+    Args:
+        curves: of `study.learning_curves`; a panel for teachers and one for students.
+    """
+    panels = list(curves.groupby("role", sort=False))
+    size = (8.5, 4.6) if len(panels) <= 1 else (11, 5)
+    figure, axes = plt.subplots(
+        1, max(1, len(panels)), figsize=size, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (role, table) in zip(axes[0], panels, strict=False):
+        rows = list(table.assign(row=row_names(table)).groupby("row", sort=False))
+        kinds = [
+            lines.taught_by.iloc[0] if role == "student" else teacher_family(lines.reads.iloc[0])
+            for _, lines in rows
+        ]
+        for (name, lines), style in zip(rows, row_styles(kinds), strict=True):
+            marked = len(lines) <= 25
+            axis.plot(
+                lines.step, lines.miou, label=name, ms=5, **style | ({} if marked else UNMARKED)
+            )
+            axis.fill_between(lines.step, lines.low, lines.high, color=style["color"], alpha=0.15)
+        axis.set(xlabel="optimiser steps", title=f"{role}s")
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower right", fontsize=9)
+    axes[0, 0].set_ylabel("validation mIoU, percent")
+    return figure
+
+
+UNMARKED = {"marker": ""}
+
+
+def teacher_family(reads: str) -> str:
+    """Colour family of a teacher by what it reads."""
+    return "assisted" if reads == "true_label" else "plain"
+
+
+def first_baseline(gains: pd.DataFrame) -> pd.DataFrame:
+    """Every row over the first one it is compared with."""
+    names = [name for name in (*LABELS, "method") if name in gains]
+    return gains.drop_duplicates(names)
+
+
+def row_names(table: pd.DataFrame, *, without: Sequence[str] = ()) -> list[str]:
+    """The method of every line, and in brackets the labels in which lines differ."""
+    given = [name for name in LABELS if name in table and name not in without]
+    texts = {name: table[name].map(_text) for name in given}
+    differ = [name for name in given if texts[name][texts[name] != ""].nunique() > 1]
     names = []
-    for line in table.to_dict("records"):
-        others = ", ".join(line[name] for name in differ if line[name])
-        names.append(f"{line['method']} ({others})" if others else line["method"])
+    for index, method in table.method.items():
+        others = ", ".join(filter(None, (texts[name][index] for name in differ)))
+        names.append(figure_text(f"{method} ({others})" if others else method))
     return names
 
 
-def _heat_map(place: Axes, values: np.ndarray, colours: str) -> AxesImage:
-    """Cells with their value written on them, dark on light or light on dark; missing ones hatched, with a dash."""
-    place.set_facecolor("0.93")
-    drawn = place.imshow(values, cmap=colours, aspect="auto", origin="lower")
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
-            place.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", ec="0.7", lw=0))
-            place.text(column, row, "–", ha="center", va="center", color="0.2")
-        else:
-            light = np.dot(drawn.cmap(drawn.norm(value))[:3], (0.299, 0.587, 0.114)) > 0.5
-            place.text(column, row, f"{value:.1f}", ha="center", va="center", color="black" if light else "white")
-    return drawn
+def _text(value: Any) -> str:
+    return (
+        ""
+        if value is None or value != value
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
-def style(number: int) -> dict:
-    """Colour and shape of the nth row, from 0, no two alike among the first 64."""
-    colour, marker = number % len(COLOURS), (number + number // len(COLOURS)) % len(MARKERS)
-    return {"color": COLOURS[colour], "marker": MARKERS[marker], "mec": "white", "mew": 0.5, "elinewidth": 1.3, "ls": ""}
+def _with_reading(name: str, reading: str) -> str:
+    return f"{name}, {READS[reading]}" if reading in READS else name
 
 
-def _draw_gain(place: Axes, height: float, line: Any) -> None:
+def _legend_below(figure: Figure, axis: Axes) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    columns = max(1, min(3, 100 // (max(map(len, labels), default=1) + 6)))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False
+    )
+
+
+def _draw_gain(axis: Axes, height: float, line: Any) -> None:
     """One line of the forest plot, its number in the right margin."""
-    margin = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "center", "annotation_clip": False}
+    margin = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
     if np.isnan(line.gain):
-        place.annotate("–  (n 0)", (1.01, height), **margin)
+        axis.annotate("–  (n 0)", (1.01, height), **margin)
         return
-    place.plot([float(part) for part in line.by_seed.split()], [height] * line.n, "|", ms=11, color="0.55", zorder=1)
-    place.hlines(height, line.ci_low, line.ci_high, color=COLOURS[0], lw=2)
-    place.plot(line.gain, height, "o", ms=7, color=COLOURS[0], mfc="white" if line.n == 1 else COLOURS[0])
-    place.annotate(f"{line.gain:+.1f}  (n {line.n})", (1.01, height), **margin)
+    kind = line.taught_by or teacher_family(line.reads)
+    colour = FAMILIES[family(kind)][0]
+    by_seed = [float(part.partition(":")[2]) for part in line.by_seed.split(",")]
+    axis.plot(by_seed, [height] * len(by_seed), "|", ms=12, color="0.55", zorder=1)
+    axis.hlines(height, line.ci_low, line.ci_high, color=colour, lw=2.5)
+    axis.plot(line.gain, height, "o", ms=8, color=colour, mfc="white" if line.n == 1 else colour)
+    axis.annotate(f"{line.gain:+.1f}  (n {line.n})", (1.01, height), **margin)

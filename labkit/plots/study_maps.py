@@ -1,0 +1,150 @@
+"""Heat maps of a study, every value written in its cell: noise diagram, rows by score, classes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from labkit.plots.colours import GAINS, SCORES
+from labkit.plots.study import first_baseline, row_names
+from labkit.records.text import figure_text
+
+MOST_CLASSES = 40  # that one figure can show
+NOISE_PANELS = (
+    ("miou", "mIoU with the true label, percent"),
+    ("reliance", "reliance (true minus foreign label), points"),
+)
+
+
+def noise_diagram_figure(cells: pd.DataFrame, *, title: str = "") -> Figure:
+    """Class-weight std by pixel-noise std: teacher mIoU with the true label, and reliance.
+
+    Args:
+        cells: of `study.noise_diagrams`: columns class_std, pixel_std, miou, reliance; hatched
+            where no run is complete.
+    """
+    rows, columns = (sorted(cells[name].unique()) for name in ("class_std", "pixel_std"))
+    size = (max(9.0, 3.6 + 1.6 * len(columns)), max(3.4, 1.3 + 0.6 * len(rows)))
+    figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
+    for axis, (name, words) in zip(axes, NOISE_PANELS, strict=True):
+        table = cells.pivot(index="class_std", columns="pixel_std", values=name)
+        values = table.reindex(index=rows, columns=columns).to_numpy(float)
+        drawn = _heat_map(axis, values, SCORES, _range(values), form="{:.1f}")
+        axis.invert_yaxis()
+        axis.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+        axis.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+        axis.set(xlabel="pixel noise std, units of the class weights", ylabel="class-weight std")
+        axis.set_title(words, fontsize=11)
+        figure.colorbar(drawn, ax=axis, shrink=0.9)
+    figure.suptitle(figure_text(title), fontsize=11)
+    return figure
+
+
+def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
+    """One row per student: its teacher's mIoU and reliance, its own mIoU, its gain. For ablations.
+
+    Args:
+        students: of `study.students_table`.
+        gains: of `study.gains_table`; the gain over the first baseline is shown.
+    """
+    first = first_baseline(gains)
+    gain = dict(zip(row_names(first), first.gain, strict=True))
+    names = row_names(students)
+    over = ", ".join(dict.fromkeys(first.over))
+    columns = {
+        "teacher,\ntrue label": (students.teacher_mean, SCORES),
+        "its\nreliance": (students.teacher_reliance_mean, SCORES),
+        "student": (students.last_mean, SCORES),
+        f"gain over\n{figure_text(over)}": (pd.Series([gain.get(name) for name in names]), GAINS),
+    }
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(8.5, 0.36 * len(names) + 1.1), sharey=True, layout="constrained"
+    )
+    for axis, (title, (values, colours)) in zip(axes, columns.items(), strict=True):
+        column = values.to_numpy(float)[:, None]
+        norm = _centred(column) if colours == GAINS else _range(column)
+        form = "{:+.1f}" if colours == GAINS else "{:.1f}"
+        _heat_map(axis, column, colours, norm, form=form, missing="")
+        axis.set_xticks([])
+        axis.set_title(title, fontsize=11)
+    axes[0].set_yticks(range(len(names)), names)
+    for axis in axes[1:]:
+        axis.tick_params(left=False)
+    return figure
+
+
+def class_gains_figure(gains: pd.DataFrame) -> Figure:
+    """Gain in IoU of every class, a column per row of the study; bold: the interval leaves out 0.
+
+    Args:
+        gains: of `study.class_gains_table`, of one data set. Where there are more than 40 classes,
+            those with the largest gains or losses are shown.
+    """
+    rows = gains.assign(row=row_names(gains))
+    values = rows.pivot(index="class", columns="row", values="gain")
+    classes, columns = list(dict.fromkeys(gains["class"])), list(dict.fromkeys(rows.row))
+    if len(classes) > MOST_CLASSES:
+        largest = values.abs().max(axis=1).nlargest(MOST_CLASSES).index
+        classes = [name for name in classes if name in largest]
+    shown = values.reindex(index=classes, columns=columns)
+    sure = (rows.ci_low > 0) | (rows.ci_high < 0)
+    bold = rows.assign(sure=sure).pivot(index="class", columns="row", values="sure")
+    size = (max(6.0, 2.6 + 1.5 * len(columns)), 1.9 + 0.36 * len(classes))
+    figure, axis = plt.subplots(figsize=size, layout="constrained")
+    table = shown.to_numpy(float)
+    drawn = _heat_map(
+        axis,
+        table,
+        GAINS,
+        _centred(table),
+        form="{:+.1f}",
+        missing="absent",
+        bold=bold.reindex(index=classes, columns=columns).to_numpy(bool),
+    )
+    axis.set_xticks(range(len(columns)), columns, rotation=25, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(classes)), [figure_text(name) for name in classes])
+    over = ", ".join(dict.fromkeys(gains.over))
+    figure.colorbar(drawn, ax=axis, label=figure_text(f"gain over {over}, points of IoU"))
+    return figure
+
+
+def _range(values: np.ndarray) -> Normalize:
+    known = values[~np.isnan(values)]
+    return Normalize(known.min(), known.max()) if len(known) else Normalize(0, 1)
+
+
+def _centred(values: np.ndarray) -> TwoSlopeNorm:
+    known = np.abs(values[~np.isnan(values)])
+    limit = max(float(known.max()) if len(known) else 0.0, 1e-6)
+    return TwoSlopeNorm(0, -limit, limit)
+
+
+def _heat_map(
+    axis: Axes,
+    values: np.ndarray,
+    colours: str,
+    norm: Normalize,
+    *,
+    form: str,
+    missing: str = "–",
+    bold: np.ndarray | None = None,
+) -> AxesImage:
+    """Cells with their value, dark on light or light on dark; missing ones grey with `missing`."""
+    axis.set_facecolor("0.93")
+    drawn = axis.imshow(values, cmap=colours, norm=norm, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isnan(value):
+            axis.text(column, row, missing, ha="center", va="center", color="0.35")
+            if missing == "–":
+                box = {"fill": False, "hatch": "////", "ec": "0.7", "lw": 0}
+                axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **box))
+            continue
+        light = np.dot(drawn.cmap(drawn.norm(value))[:3], (0.299, 0.587, 0.114)) > 0.5
+        weight = "bold" if bold is not None and bold[row, column] else "normal"
+        colour = "black" if light else "white"
+        text = form.format(value)
+        axis.text(column, row, text, ha="center", va="center", color=colour, weight=weight)
+    return drawn

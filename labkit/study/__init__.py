@@ -1,0 +1,1 @@
+"""Tables of complete runs: scores with seeds, paired gains with intervals. Loads no network."""

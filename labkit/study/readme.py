@@ -1,0 +1,149 @@
+"""figures/README.md, made from the MANIFEST.json and FINDINGS.md of every folder below figures.
+
+    python -m labkit.study.readme [FOLDER]
+
+A section per folder that has a manifest: its FINDINGS.md (what was asked and what the tables say,
+written by hand), every table, every figure with its caption, and where the records are.
+"""
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from labkit.errors import FileError
+from labkit.records.files import read_json, write_text
+from labkit.records.run import project_root
+from labkit.records.text import markdown_text
+from labkit.study.tables import markdown_lines
+
+MANIFEST, FINDINGS = "MANIFEST.json", "FINDINGS.md"
+MOST_ROWS, MOST_COLUMNS = 16, 16  # of a CSV file that is shown as a table; else it is linked
+EMPTY = ("The matrix has no such row.", "There is no such row.")
+PICTURES = (".png", ".svg")
+
+
+def write_readme(figures: Path) -> Path:
+    """Write README.md of a figures folder; the same bytes for the same files."""
+    path = figures / "README.md"
+    write_text(path, readme(figures))
+    return path
+
+
+def readme(figures: Path) -> str:
+    """The text of README.md: the folder's own findings, contents, and a section per folder."""
+    folders = result_folders(figures)
+    sections = [_section(figures, folder) for folder in folders]
+    contents = [f"* [{name}](#{name.replace('/', '')})" for name in _names(figures, folders)]
+    generated = (
+        "<!-- Made by `python -m labkit.study.readme` from MANIFEST.json and FINDINGS.md of every "
+        "folder. Do not edit. -->"
+    )
+    parts = [generated, _findings(figures) or "# Results", "\n".join(contents), *sections]
+    return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def result_folders(figures: Path) -> list[Path]:
+    """Folders with a manifest or findings, streets first, then by name."""
+    holding = {path.parent for name in (MANIFEST, FINDINGS) for path in figures.rglob(name)} - {
+        figures
+    }
+    names = {folder: folder.relative_to(figures).parts for folder in holding}
+    return sorted(holding, key=lambda folder: (names[folder][0] != "streets", names[folder]))
+
+
+def manifest_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Entries by file name, sorted; those without a usable file name are left out."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    entries = read_json(path)
+    entries = entries.get("files", entries)
+    return {
+        name: entry
+        for name, entry in sorted(entries.items())
+        if isinstance(entry, dict) and Path(name).name == name and not name.startswith(".")
+    }
+
+
+def _names(figures: Path, folders: list[Path]) -> list[str]:
+    return [folder.relative_to(figures).as_posix() for folder in folders]
+
+
+def _findings(folder: Path) -> str:
+    path = folder / FINDINGS
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _section(figures: Path, folder: Path) -> str:
+    (name,) = _names(figures, [folder])
+    entries = manifest_entries(folder)
+    tables = [_table(folder, name, file, entry) for file, entry in entries.items()]
+    pictures = [_figure(folder, name, file, entry) for file, entry in entries.items()]
+    parts = [f"## {name}", _findings(folder), *tables, *pictures, _records(folder, name, entries)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _table(folder: Path, name: str, file: str, entry: dict[str, Any]) -> str:
+    """A table with its caption; CSV beside a Markdown table of the same name is only linked."""
+    path = folder / file
+    if path.suffix not in (".md", ".csv") or not path.is_file():
+        return ""
+    twin = path.with_suffix(".csv" if path.suffix == ".md" else ".md")
+    if path.suffix == ".csv" and twin.is_file():
+        return ""
+    text = path.read_text(encoding="utf-8").strip()
+    link = f"[{file}]({name}/{file})"
+    heading = f"**{path.stem.replace('_', ' ').capitalize()}** ({link})"
+    if path.suffix == ".md":
+        return "" if text.startswith(EMPTY) else f"{heading}\n\n{text}"
+    rows = list(csv.reader(io.StringIO(text)))
+    if len(rows) < 2:
+        return ""
+    caption = markdown_text(str(entry.get("caption", "")))
+    small = len(rows) <= MOST_ROWS + 1 and len(rows[0]) <= MOST_COLUMNS
+    body = markdown_lines(rows[0], rows[1:]).strip() if small else ""
+    return "\n\n".join(filter(None, (f"{heading}: {caption}", body)))
+
+
+def _figure(folder: Path, name: str, file: str, entry: dict[str, Any]) -> str:
+    path = folder / file
+    if path.suffix not in PICTURES or not path.is_file():
+        return ""
+    vector = path.with_suffix(".pdf")
+    link = f" ([PDF]({name}/{vector.name}))" if vector.is_file() else ""
+    alt, caption = (markdown_text(str(entry.get(key, ""))) for key in ("alt", "caption"))
+    return f"![{alt}]({name}/{file})\n\n*{path.stem}*: {caption}{link}"
+
+
+def _records(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> str:
+    """Where the runs behind the section are recorded, and files that are not in the repository."""
+    versions = sorted({str(entry.get("labkit", "")) for entry in entries.values()} - {""})
+    lines = []
+    if (folder / "records").is_dir():
+        count = len(list((folder / "records").glob("*.json")))
+        made = f"; files made by labkit {', '.join(versions)}" if versions else ""
+        lines.append(f"Records of {count} runs: [{name}/records]({name}/records){made}.")
+    absent = [file for file in entries if not (folder / file).is_file() and file.endswith(".png")]
+    if absent:
+        lines.append(f"Pictures that are not in the repository: {', '.join(absent)}.")
+    return markdown_free(" ".join(lines))
+
+
+def markdown_free(text: str) -> str:
+    """A sentence of file names, without line breaks."""
+    return " ".join(text.split())
+
+
+def main(arguments: list[str]) -> int:
+    """Write README.md of the folder given, or of the project's figures folder."""
+    figures = Path(arguments[0]) if arguments else project_root() / "figures"
+    if not figures.is_dir():
+        raise FileError(f"{figures}: no such folder; expected one with MANIFEST.json files below.")
+    print(write_readme(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,290 @@
+"""Rows, pairs and tables of a study, from run folders made by hand."""
+
+import pandas as pd
+import pytest
+
+from labkit.errors import RecordError, SettingsError
+from labkit.study.build import study_tables, write_tables
+from labkit.study.counts import frames_per_block
+from labkit.study.gains import Resampler, class_gains_table, gains_table, teacher_gains_table
+from labkit.study.rows import Row, Study, student_pairs, study_of_runs, teacher_pairs
+from labkit.study.scores import learning_curves, noise_diagrams, students_table, teachers_table
+from tests.fake_runs import PROTOCOL, scored
+
+DRAWS = 40
+SCORES = {"alone": (60.0, 62.0, 64.0), "plain": (61.0, 62.5, None), "assisted": (63.0, None, 66.5)}
+ASSISTED = {"true_label": 70.0, "foreign_label": 50.0, "zero_label": 55.0}
+
+
+def labels(**given):
+    return {"dataset": "streets", "teacher_network": "", "noise": ""} | given
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two teachers, and students alone, of plain (two of three seeds), of assisted (two others)."""
+    teachers = {"alone": [None] * 3}
+    teachers["plain"] = [
+        scored(tmp_path, miou={"image": 60.0}, assisted=False, seed=seed) for seed in range(3)
+    ]
+    teachers["assisted"] = [
+        scored(
+            tmp_path,
+            miou=ASSISTED | {"true_label": 70.0 + seed},
+            evaluations=(80.0,),
+            near=7,
+            seed=seed,
+        )
+        for seed in range(3)
+    ]
+    rows = []
+    for shift, (method, scores) in enumerate(SCORES.items()):
+        runs = {
+            seed: scored(
+                tmp_path,
+                "student",
+                miou={"image": miou},
+                teacher=teacher,
+                near=5 + shift,
+                seed=seed,
+            )
+            if miou
+            else None
+            for seed, (teacher, miou) in enumerate(zip(teachers[method], scores, strict=True))
+        }
+        name = method if method == "alone" else f"of {method}"
+        row = labels(student_network="unet/a", method=name)
+        rows.append(Row(row, runs, baseline=method == "alone"))
+    waiting = Row(labels(student_network="unet/a", method="waiting"), dict.fromkeys(range(3)))
+    taught = [
+        Row(labels(teacher_network="unet/a", method="plain"), dict(enumerate(teachers["plain"]))),
+        Row(
+            labels(teacher_network="unet/a", method="assisted", noise="class_std=1"),
+            dict(enumerate(teachers["assisted"])),
+        ),
+    ]
+    return Study("small", taught, [*rows, waiting], [("of assisted", "of plain")])
+
+
+def names_of(pairs):
+    return [(pair.row.method, pair.over.method) for pair in pairs]
+
+
+def test_students_have_mean_deviation_and_compute_of_complete_runs_alone(study):
+    table = students_table(study).set_index("method")
+    assert list(table.n) == [3, 2, 2, 0]
+    assert list(table.planned) == [3, 3, 3, 3]
+    assert list(table.taught_by) == ["nobody", "plain", "assisted", ""]
+    assert (table.last_mean["alone"], table.last_std["alone"]) == (62, 2)
+    assert table.last_std["of plain"] == pytest.approx(1.5 / 2**0.5)
+    assert table.best_mean["alone"] == 62
+    assert table.seconds["of assisted"] == 110  # seeds 0 and 2
+    assert table.total_seconds["of assisted"] == 220
+    assert table.total_seconds["alone"] == 110
+    assert (table.teacher_mean["of plain"], table.teacher_mean["of assisted"]) == (60, 71)
+    assert table.teacher_reliance_mean["of assisted"] == 21
+    assert table.teacher_reliance_std["of assisted"] == pytest.approx(2**0.5)
+    assert pd.isna(table.teacher_mean["alone"])
+    assert pd.isna(table.teacher_reliance_mean["of plain"])
+    assert table.images["alone"] == 800
+    assert table.device["waiting"] == ""
+    blank = table.loc["waiting", ["last_mean", "best_mean", "seconds", "images"]]
+    assert pd.isna(blank.astype(float)).all()
+
+
+def test_teachers_have_the_effect_of_the_label_and_the_best_of_all_evaluations(study):
+    table = teachers_table(study).set_index("method")
+    assert list(table.reads) == ["image", "true_label"]
+    assisted = table.loc["assisted"]
+    assert (assisted.last_mean, assisted.best_mean) == (71, 80)
+    assert (assisted.reliance_mean, assisted.reliance_std, assisted.label_gain_mean) == (21, 1, 16)
+    assert pd.isna(table.reliance_mean["plain"])
+
+
+def test_pairs_are_over_baselines_and_as_asked(study):
+    asked = ("of assisted", "of plain")
+    baselines = [(name, "alone") for name in ("of plain", "of assisted", "waiting")]
+    assert names_of(student_pairs(study)) == [*baselines, asked]
+    second = Row(labels(student_network="unet/a", method="matched"), {0: None}, baseline=True)
+    other = Row(labels(student_network="fpn/a", method="of plain"), {0: None})
+    more = student_pairs(study._replace(students=[*study.students, second, other], compare=[]))
+    over_second = [pair.row.method for pair in more if pair.over is second]
+    assert over_second == ["of plain", "of assisted", "waiting"]
+    assert [pair.over.method for pair in more if pair.row is second] == ["alone"]
+    assert not [pair for pair in more if pair.row is other]
+    with pytest.raises(SettingsError, match="'of nobody'"):
+        student_pairs(study._replace(compare=[("of nobody", "alone")]))
+
+
+def test_asked_pairs_agree_in_every_label_both_have(study):
+    def taught(method, noise):
+        return Row(labels(student_network="unet/a", method=method, noise=noise), {0: None})
+
+    rows = [taught("fixed", "low"), taught("random", "low"), taught("random", "high")]
+    rows.append(taught("plain", ""))
+    asked = study._replace(students=rows, compare=[("fixed", "random"), ("fixed", "plain")])
+    pairs = [(pair.row.method, pair.over.labels["noise"]) for pair in student_pairs(asked)]
+    assert pairs == [("fixed", "low"), ("fixed", "")]
+
+
+def test_students_of_other_amounts_of_data_are_not_compared(tmp_path):
+    few, all_ = (
+        Row(
+            labels(student_network="unet/a", method=f"alone, {size}"),
+            {0: scored(tmp_path, "student", miou={"image": 50.0}, train_size=size)},
+            baseline=True,
+        )
+        for size in (50, 0)
+    )
+    assert student_pairs(Study("", [], [few, all_])) == []
+
+
+def test_gains_are_over_the_same_seeds_and_regions_add_up(study):
+    table = gains_table(study, Resampler(DRAWS)).set_index(["method", "over"])
+    assert list(table.n) == [2, 2, 0, 1]
+    # hits of 20 per class and frame, of two frames: 13, 14, 15; of 10 near boundaries: 5, 6, 7
+    line = table.loc[("of plain", "alone")]
+    assert line.gain == pytest.approx(100 * (14 / 26 - 13 / 27))
+    assert line.boundary_gain == pytest.approx(100 * (6 / 14 - 5 / 15))
+    assert (line.interior_gain, line.interior_low, line.interior_high) == (0, 0, 0)
+    assert line.by_seed == "0: +5.7, 1: +5.7"
+    assert line.ci_low == pytest.approx(line.gain)
+    assert line.train_size == 400  # of the data set
+    assert pd.isna(table.p_t[("of assisted", "of plain")])
+    assert pd.isna(table.gain[("waiting", "alone")])
+
+
+def test_an_assisted_teacher_is_compared_with_the_plain_one_and_with_itself(study):
+    pairs = teacher_pairs(study)
+    assert [pair.over_reading for pair in pairs] == ["image", "foreign_label", "zero_label"]
+    table = teacher_gains_table(study, Resampler(DRAWS))
+    assert list(table.over) == ["plain", "assisted", "assisted"]
+    assert table.gain[0] == pytest.approx(100 * (15 / 25 - 13 / 27))  # near: 7 of 10 against 5
+    assert table.n.tolist() == [3, 3, 3]
+
+
+def test_class_gains_name_every_class_and_leave_absent_ones_blank(study):
+    table = class_gains_table(study, Resampler(DRAWS))
+    assert set(table.method) == {"of plain", "of assisted"}
+    one = table[table.method == "of plain"].set_index("class")
+    assert one.gain["road"] == one.gain["car"] == pytest.approx(100 * (14 / 26 - 13 / 27))
+    assert pd.isna(one.gain["sky"])
+    empty = study._replace(students=[], compare=[])
+    assert class_gains_table(empty, Resampler(DRAWS)).empty
+
+
+@pytest.mark.parametrize(
+    ("other", "fault"),
+    [({"protocol": "9 frames"}, r"scored on 9 frames.*same dataset"), ({"labelled": 12}, "labels")],
+)
+def test_runs_scored_otherwise_are_refused_by_name(study, tmp_path, other, fault):
+    first = scored(tmp_path / "other", "student", miou={"image": 60.0}, train_steps=7, **other)
+    row = study.students[1]._replace(runs={0: first})
+    with pytest.raises(RecordError, match=fault) as refused:
+        gains_table(study._replace(students=[study.students[0], row], compare=[]), Resampler(DRAWS))
+    assert first.run_id in str(refused.value)
+    assert study.students[0].runs[0].run_id in str(refused.value)
+
+
+def test_markdown_has_dashes_blanks_and_constants_once(study):
+    lines = study_tables(study, draws=DRAWS).markdown("students").splitlines()
+    title = "| taught by | method | n | last | best | teacher | its reliance | seconds |"
+    assert lines[0].startswith(title)
+    assert lines[3].startswith("| plain | of plain | 2 of 3 | 61.75 ± 1.06 | 61.75 ± 1.06 | 60.00")
+    assert lines[5] == "|  | waiting | 0 of 3 | – | – | – | – | – | – |"
+    text = "\n".join(lines)
+    assert "Every row: dataset streets, student network unet/a, images 800." in text
+    assert f"streets: {PROTOCOL}, absent classes: sky." in text
+    assert "by revision" in text
+
+
+def test_names_from_a_matrix_file_act_neither_in_markdown_nor_in_csv(study, tmp_path):
+    row = study.students[1]
+    hostile = row._replace(labels=row.labels | {"method": "=a|b<script>`x`"})
+    tables = study_tables(Study("t", [], [study.students[0], hostile]), draws=DRAWS)
+    assert r"=a\|b&lt;script&gt;\`x\`" in tables.markdown("gains")
+    files = write_tables(tables, tmp_path / "figures", parameters={})
+    csv = next(path for path in files if path.name == "gains.csv").read_text(encoding="utf-8")
+    assert "'=a|b" in csv
+
+
+def test_one_seed_says_so_in_words_and_has_no_deviation(study):
+    alone, plain = (row._replace(runs={0: row.runs[0]}) for row in study.students[:2])
+    single = study_tables(Study("", [], [alone, plain]), draws=DRAWS)
+    assert "| nobody | alone | 1 | 60.00 | 60.00 |" in single.markdown("students")
+    assert "One seed" in single.markdown("gains")
+    assert "One seed" in single.margins()
+    assert "One seed" not in study_tables(study, draws=DRAWS).margins()
+
+
+def test_a_study_without_complete_runs_has_dashes_and_no_gain(study):
+    row = Row(labels(student_network="unet/a", method="alone"), {0: None}, baseline=True)
+    tables = study_tables(Study("", [], [row]), draws=DRAWS)
+    assert "| alone | 0 of 1 | – |" in tables.markdown("students")
+    assert tables.markdown("gains").startswith("There is no such row.")
+    assert "No two complete rows" in tables.margins()
+
+
+def test_settings_tried_are_a_column_where_they_are_counted(study):
+    assert "tried" not in study_tables(study, draws=DRAWS).markdown("students")
+    rows = [row._replace(tried=4) for row in study.students]
+    assert "| tried |" in study_tables(study._replace(students=rows), draws=DRAWS).markdown("gains")
+
+
+def test_tables_are_byte_identical_when_made_again(study, tmp_path):
+    written = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        files = write_tables(study_tables(study, draws=DRAWS), folder, parameters={"draws": DRAWS})
+        written.append({path.name: path.read_bytes() for path in files})
+        written[-1]["MANIFEST.json"] = (folder / "MANIFEST.json").read_bytes()
+    assert written[0] == written[1]
+    assert {"teachers.md", "teacher_gains.csv", "gains.md", "class_gains.csv"} <= set(written[0])
+    assert b"40 bootstrap draws over seeds and frames, crossed" in written[0]["gains.md"]
+
+
+def test_frames_of_video_are_drawn_in_blocks(tmp_path, study):
+    camvid = scored(tmp_path, "student", miou={"image": 30.0}, dataset="camvid")
+    assert frames_per_block(study.students[0].runs[0], 300) == 1
+    assert frames_per_block(camvid, 101) == 5
+
+
+def test_learning_curves_are_means_over_seeds_with_their_range(study):
+    curves = learning_curves(study)
+    alone = curves[(curves.method == "alone") & (curves.role == "student")]
+    assert alone.step.tolist() == [100, 1200]
+    assert alone.miou.tolist() == [10, 62]
+    assert (alone.low.iloc[1], alone.high.iloc[1]) == (60, 64)
+
+
+def test_a_noise_diagram_needs_both_kinds_of_noise(study):
+    table = teachers_table(study)
+    assert noise_diagrams(table) == {}
+    assert noise_diagrams(table.iloc[:0]) == {}
+    noises = ["class_std=0.3, pixel_std=0", "class_std=1, pixel_std=0.1"]
+    diagrams = noise_diagrams(table.assign(noise=noises, method="assisted"))
+    (cells,) = diagrams.values()
+    assert list(diagrams) == ["streets, unet/a, assisted"]
+    assert cells.class_std.tolist() == [0.3, 1]
+    assert cells.pixel_std.tolist() == [0, 0.1]
+    assert cells.miou.tolist() == [60, 71]
+    assert cells.reliance[1] == 21
+
+
+def test_a_folder_of_runs_is_a_study_with_a_row_per_recipe(study, tmp_path):
+    runs = [run for row in (*study.teachers, *study.students) for run in row.complete]
+    slower = scored(tmp_path, "student", miou={"image": 40.0}, learning_rate=1e-4)
+    longer = scored(tmp_path, "student", miou={"image": 65.0}, train_steps=2400)
+    found = study_of_runs([*runs, slower, longer])
+    assert [row.method for row in found.teachers] == ["plain", "assisted"]
+    assert [len(row.runs) for row in found.teachers] == [3, 3]
+    assert sum(row.baseline for row in found.students) == 3
+    (slow,) = (row for row in found.students if slower in row.complete)
+    assert slow.labels["recipe"] == "learning_rate=0.0001"
+    (long,) = (row for row in found.students if longer in row.complete)
+    assert long.method == "alone: train_steps=2400"
+    pairs = student_pairs(found)
+    assert not [pair for pair in pairs if slow in (pair.row, pair.over)]
+    assert {pair.over.method for pair in pairs if pair.row.taught_by == "assisted"} == {
+        "alone: train_steps=1200",
+        "alone: train_steps=2400",
+    }
