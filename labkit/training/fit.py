@@ -1,15 +1,14 @@
 """Train one run from its settings to its complete manifest."""
 
 import contextlib
-import io
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from safetensors.torch import save
 
 from labkit.errors import FileError
 from labkit.records import Run, start_run, write_bytes, write_json
+from labkit.records.artifacts import save_arrays
 from labkit.training.checkpoint import TrainedParts, drop_checkpoints
 from labkit.training.evaluate import SplitCounts, frame_arrays, metrics_record, score_split
 from labkit.training.experiment import (
@@ -104,10 +103,8 @@ def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) ->
     metrics = metrics_record(experiment, counts, "val", split)
     weights = exported_weights(experiment.network)
     weights = {name: value.cpu().contiguous() for name, value in weights.items()}
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **frame_arrays(counts, split))
     write_bytes(folder / "model.safetensors", save(weights))
-    write_bytes(folder / "frames.npz", arrays.getvalue())
+    save_arrays(folder / "frames.npz", frame_arrays(counts, split))
     write_json(folder / "metrics.json", metrics)
     return metrics
 
