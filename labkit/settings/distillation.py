@@ -1,16 +1,13 @@
 """The final form of `distillation` and of its distillers' options."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from labkit.errors import SettingsError, nearest_name
+from labkit.errors import SettingsError
 from labkit.settings.base import echo, echo_name
 
 
-def resolve_distillation(
+def final_distillation(
     distillation: str,
     offered: Mapping[str, Any],
     given: Mapping[str, Any],
@@ -33,76 +30,54 @@ def resolve_distillation(
     Raises:
         SettingsError: unknown distillers or options, or values of another type; one line each.
     """
-    from labkit.distillers import distiller_settings, parse_distillation  # torch, late
+    from labkit.distillers import parse_distillation, resolve_distillation  # torch, late
 
+    _refuse_unusable(given)
     weights = parse_distillation(distillation)
-    defaults = {name: distiller_settings(name) for name in sorted(weights)}
-    known = {
-        f"{name}.{option}": default
-        for name in defaults
-        for option, default in defaults[name].items()
-    }
+    if not weights_given:
+        weights = {
+            name: None if f"{name}.weight" in given else weight for name, weight in weights.items()
+        }
     fixed = {f"{name}.weight" for name, weight in weights.items() if weight is not None}
-    faults = dict(_faults(known, defaults, given, fixed if weights_given else set()))
-    values = known | {name: float(weights[name.partition(".")[0]]) for name in fixed}
-    offered = {name: value for name, value in offered.items() if name not in fixed}
-    for name, value in (offered | dict(given)).items():
-        if name in known and name not in faults:
-            try:
-                values[name] = convert_like(known[name], value)
-                if name.endswith(".weight") and values[name] < 0:
-                    raise ValueError("a number of at least 0")
-            except ValueError as error:
-                faults[name] = f"setting {name}: got {echo(value)}; expected {error}."
+    options = {
+        name: value
+        for name, value in offered.items()
+        if name.partition(".")[0] in weights and name not in fixed
+    }
+    final = resolve_distillation(_text(weights), options | dict(given))
+    for name, settings in final.items():
+        if settings["weight"] < 0:
+            raise SettingsError(
+                f"setting {name}.weight: got {settings['weight']}; expected a number of at least 0."
+            )
+    written = _text({name: float(final[name]["weight"]) for name in sorted(final)})
+    return written, {
+        f"{name}.{option}": value
+        for name in sorted(final)
+        for option, value in final[name].items()
+        if option != "weight"
+    }
+
+
+def _text(weights: Mapping[str, float | None]) -> str:
+    """Return "cwd:3+skd": numbers without loss and without a trailing ".0"."""
+    return "+".join(
+        name if weight is None else f"{name}:{repr(weight).removesuffix('.0')}"
+        for name, weight in weights.items()
+    )
+
+
+def _refuse_unusable(given: Mapping[str, Any]) -> None:
+    """Refuse options and values that are long, unprintable or no plain values."""
+    faults = {}
+    for name, value in given.items():
+        usable = isinstance(value, (bool, int, float, str)) and (
+            not isinstance(value, int) or abs(value) < 2**31
+        )
+        text = str(value) if usable else ""
+        if not usable or len(name) > 100 or not name.isprintable():
+            faults[name] = f"setting {echo_name(name)}: got {echo(value)}; expected a plain value."
+        elif len(text) > 100 or not text.isprintable():
+            faults[name] = f"setting {name}: got {echo(value)}; expected a short plain value."
     if faults:
         raise SettingsError("\n".join(faults.values()), names=faults)
-    final = "+".join(f"{name}:{_short(values.pop(f'{name}.weight'))}" for name in defaults)
-    return final, values
-
-
-def _short(weight: float) -> str:
-    """Return a number without loss and without a trailing ".0"."""
-    return repr(float(weight)).removesuffix(".0")
-
-
-def convert_like(default: Any, value: Any) -> Any:
-    """Return a value converted to the type of a default: bool, int, finite float or str.
-
-    Raises:
-        ValueError: it cannot be; the message is what is expected.
-    """
-    wanted = type(default)
-    expected = {bool: "yes or no", int: "a whole number", float: "a number", str: "a text"}[wanted]
-    if isinstance(value, bool) and wanted is not bool:
-        raise ValueError(expected)
-    if wanted is str:
-        return str(value)
-    try:
-        result = TypeAdapter(wanted).validate_python(value)
-    except ValidationError:
-        raise ValueError(expected) from None
-    if wanted is not bool and not abs(result) < (2**31 if wanted is int else math.inf):
-        raise ValueError(expected)
-    return result
-
-
-def _faults(
-    known: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    given: Mapping[str, Any],
-    fixed: set[str],
-) -> Iterator[tuple[str, str]]:
-    """Yield name and line of each given option that does not exist or does not apply."""
-    for name in given:
-        distiller = name.partition(".")[0]
-        if distiller not in defaults:
-            yield (
-                name,
-                f"setting {echo_name(name)}: does not apply, the distillation is "
-                f"{'+'.join(defaults)}. Add its distiller there, or leave it out.",
-            )
-        elif name not in known:
-            nearest = nearest_name(name[:100], known)
-            yield name, f"setting {echo_name(name)}: no such setting; {nearest}"
-        elif name in fixed:
-            yield name, f"setting {name}: is given twice, here and in distillation."

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from labkit.errors import SettingsError
 from labkit.settings.base import echo, echo_name, find_faults, unknown_setting
-from labkit.settings.distillation import resolve_distillation
+from labkit.settings.distillation import final_distillation
 from labkit.settings.fields import (
     KINDS,
     LOCAL_FIELDS,
@@ -248,7 +248,7 @@ def _with_distillation(
         | {name: values[name] for name in values if "." in name}
         for values in (recipe, given)
     ]
-    distillation, final = resolve_distillation(
+    distillation, final = final_distillation(
         settings.distillation, *options, weights_given="distillation" in given
     )
     return settings.replace(distillation=distillation, distiller_options=final)
