@@ -1,86 +1,115 @@
-"""What is an image, a target, a palette, a recipe? One file per data set, found by its file name.
+"""Data sets: one file each, with its facts, its recipes and how its splits are read.
 
-A data set is a module with `INFO: DatasetInfo` and `open_split(split, *, root, size, height, width) -> Split`; one that reads
-files also has `preflight(split, *, root, cache)`, which looks through them all.
+A data set is a module with `INFO: DatasetInfo`, or `info(root)` where a file holds the facts, and
+`open_split(split, *, root, size) -> Split`.
 """
 
 import importlib
 import pkgutil
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from labkit.config import Recipe, SettingsError
-from labkit.datasets._info import DataError, DatasetInfo, Sample, Split
-from labkit.datasets._loading import Batch, TrainBatches, evaluation_batches, frames_batch, joint_augmentation
+from labkit.datasets.base import DatasetInfo, Sample, Split
+from labkit.datasets.batches import (
+    Batch,
+    ScoringBatch,
+    TrainBatches,
+    foreign_index,
+    frames_batch,
+    scoring_batches,
+    scoring_size,
+)
+from labkit.datasets.memory import KeptSplit, fits_memory
+from labkit.errors import DataError, SettingsError, nearest_name
 
 __all__ = [
-    "Batch", "DataError", "DatasetInfo", "Sample", "Split", "TrainBatches",
-    "available", "dataset_info", "dataset_recipe", "evaluation_batches", "frames_batch", "joint_augmentation", "open_split", "preflight",
-]  # fmt: skip
+    "Batch",
+    "DatasetInfo",
+    "Sample",
+    "ScoringBatch",
+    "Split",
+    "TrainBatches",
+    "available",
+    "dataset_info",
+    "dataset_recipe",
+    "foreign_index",
+    "frames_batch",
+    "open_split",
+    "scoring_batches",
+    "scoring_size",
+]
+
+SHARED = frozenset(
+    {
+        "augment",
+        "base",
+        "batches",
+        "check",
+        "classes",
+        "describe",
+        "files",
+        "memory",
+        "pictures",
+        "show",
+    }
+)
 
 
 def available() -> list[str]:
-    """Names of the data sets: the public modules of this package."""
-    return sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name[0] != "_")
+    """Return the names of the data sets: the modules of this package but the shared ones."""
+    modules = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    return sorted(modules - SHARED)
 
 
-def dataset_info(name: str) -> DatasetInfo:
-    """Classes, palette, normalisation and recipes of a data set.
+def dataset_info(name: str, *, root: str = "") -> DatasetInfo:
+    """Return the facts of a data set.
+
+    Args:
+        root: folder that holds the data sets; only `folder` reads its facts from there.
 
     Raises:
-        SettingsError: no such data set; the message lists what exists.
+        SettingsError: no such data set.
+        DataError: the description of a `folder` data set is missing or malformed.
     """
-    return _module(name).INFO
+    module = _module(name)
+    return module.info(root) if hasattr(module, "info") else module.INFO
 
 
-def dataset_recipe(name: str, recipe: str) -> Recipe:
-    """A data set's recipe by name.
+def dataset_recipe(name: str, recipe: str, *, root: str = "") -> dict[str, Any]:
+    """Return a data set's recipe: overrides of settings by name.
 
     Raises:
         SettingsError: no such recipe; the message lists what exists.
     """
-    recipes = dataset_info(name).recipes
+    recipes = dataset_info(name, root=root).recipes
     if recipe not in recipes:
-        raise SettingsError(f"setting recipe: got {recipe!r}; {name} has {', '.join(recipes)}.")
-    return recipes[recipe]
+        raise SettingsError(
+            f"setting recipe: got {recipe!r}; {name} has {', '.join(recipes)}.", names=["recipe"]
+        )
+    return dict(recipes[recipe])
 
 
-def open_split(name: str, split: str, *, root: str, size: int, height: int, width: int) -> Split:
-    """Images and targets of one split, brought to height x width.
+def open_split(name: str, split: str, *, root: str = "", size: int = 0) -> Split:
+    """Open one split of a data set; frames stay in memory where all of them fit 1 GiB.
 
     Args:
         root: folder that holds the data sets; "" = environment variable LABKIT_DATA.
-        size: the first so many images; 0 = all.
+        size: the first so many frames; 0 = all.
 
     Raises:
-        DataError: the data set is not there, or no such split.
+        DataError: the data set is not there, or has no such split.
     """
-    _check_split(name, split)
-    return _module(name).open_split(split, root=root, size=size, height=height, width=width)
-
-
-def preflight(name: str, split: str, *, root: str, cache: Path | None = None) -> None:
-    """Look through all files of a split before anything starts. A data set that is generated has none.
-
-    Args:
-        root: as for `open_split`.
-        cache: folder where what was found sound is remembered, by size and time; None = read everything.
-
-    Raises:
-        DataError: every fault with file, found, expected and what to do.
-    """
-    _check_split(name, split)
-    check = getattr(_module(name), "preflight", None)
-    if check:
-        check(split, root=root, cache=cache / f"{name}-{split}.json" if cache else None)
-
-
-def _check_split(name: str, split: str) -> None:
-    info = dataset_info(name)
+    info = dataset_info(name, root=root)
     if split not in info.splits:
         raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
+    frames = _module(name).open_split(split, root=root, size=size)
+    return KeptSplit(frames) if fits_memory(frames) else frames
 
 
-def _module(name: str):
+def _module(name: str) -> ModuleType:
     if name not in available():
-        raise SettingsError(f"setting dataset: got {name!r}; expected one of {', '.join(available())}.")
+        raise SettingsError(
+            f"setting dataset: got {name!r}; {nearest_name(name, available())}", names=["dataset"]
+        )
     return importlib.import_module(f"labkit.datasets.{name}")

@@ -1,0 +1,113 @@
+"""Types that every data set shares: facts, samples and splits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Sample(NamedTuple):
+    """One frame at its native size, before any augmentation."""
+
+    image: Tensor  # (3, H, W) uint8, RGB
+    target: Tensor  # (H, W) int64, 255 = void
+
+
+class Split(Protocol):
+    """A sequence of samples in a fixed order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+    def frame_name(self, index: int) -> str:
+        """Name of a frame, unique within the split."""
+        ...
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Native (height, width) of a frame in pixels; reads no pixel."""
+        ...
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Files a frame is read from; () for a generated frame."""
+        ...
+
+    def check(self, index: int) -> None:
+        """Read and validate one frame.
+
+        Raises:
+            DataError: the fault, with the file's name.
+        """
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetInfo:
+    """Facts of a data set. Void is 255 in every target, whatever the files hold.
+
+    Attributes:
+        palette: RGB per class, 0-255.
+        mean, std: of RGB in 0-1; a network reads (image / 255 - mean) / std.
+        recipes: by name; each holds overrides of settings ("teacher.x" for one role alone).
+        is_video: neighbouring frames resemble each other.
+        splits: names of the splits.
+        sizes: published number of frames by split; empty for a set of any size.
+        source: where the data comes from.
+        terms: under which terms it may be used.
+        layout: the files expected below the data folder.
+        test_is_scored: False where the labels of the test split are not public.
+        contains: data sets whose images are in the training split of this one; a network trained on
+            this set must not be scored on them.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    recipes: Mapping[str, Mapping[str, Any]]
+    is_video: bool
+    splits: tuple[str, ...] = ("train", "val", "test")
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+    terms: str = ""
+    layout: str = ""
+    test_is_scored: bool = True
+    contains: frozenset[str] = frozenset()
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, without void."""
+        return len(self.class_names)
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Return uint8 RGB (..., 3, H, W) as a network reads it, float32."""
+        mean, std = self._statistics(images.device)
+        return (images.float() / 255 - mean) / std
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """Return normalised images (..., 3, H, W) as uint8 RGB."""
+        mean, std = self._statistics(images.device)
+        return (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
+
+    def class_id(self, name: str) -> int:
+        """Return the id of a class.
+
+        Raises:
+            ValueError: no such class; the message lists what exists.
+        """
+        if name not in self.class_names:
+            raise ValueError(
+                f"{self.name}: no class {name!r}; it has {', '.join(self.class_names)}."
+            )
+        return self.class_names.index(name)
+
+    def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (self.mean, self.std))
+        return mean, std
