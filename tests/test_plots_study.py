@@ -1,3 +1,5 @@
+"""Figures of a study, from tables made by hand."""
+
 import itertools
 
 import matplotlib.pyplot as plt
@@ -5,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from labkit import plots
-from labkit.plots.study import row_names, style
-from labkit.studies import LABELS
+from labkit.plots import study as plots
+from labkit.plots.colours import FAMILIES, row_styles
+from labkit.plots.study_maps import class_gains_figure, noise_diagram_figure, overview_figure
+
+LABELS = ("dataset", "teacher_network", "student_network", "noise")
 
 
 @pytest.fixture(autouse=True)
@@ -18,72 +22,130 @@ def no_figure_left():
 
 @pytest.fixture
 def gains():
-    """Three lines over the twin, of which the last waits, and one over another student."""
+    """Three lines over alone, of which the last has no run, and one over another student."""
     lines = [
-        ("of plain", "alone", 3, -0.9),
-        ("of assisted", "alone", 1, 0.8),
-        ("waiting", "alone", 0, np.nan),
-        ("of assisted", "of plain", 3, 1),
+        ("of plain", "plain", "alone", 3, -0.9, "0: -1.0, 1: -0.9, 2: -0.8"),
+        ("of assisted", "assisted", "alone", 1, 0.8, "0: +0.8"),
+        ("waiting", "", "alone", 0, np.nan, ""),
+        ("of assisted", "assisted", "of plain", 3, 1, "0: +1.0, 1: +1.0, 2: +1.0"),
     ]
-    table = pd.DataFrame(lines, columns=["method", "over", "n", "gain"]).assign(**dict.fromkeys(LABELS[:-1], ""))
-    table["by_seed"] = ["-1.0 -0.9 -0.8", "+0.8", "", "+1.0 +1.0 +1.0"]
+    columns = ["method", "taught_by", "over", "n", "gain", "by_seed"]
+    table = pd.DataFrame(lines, columns=columns).assign(**dict.fromkeys(LABELS, ""))
+    table["reads"] = table["over_reads"] = "image"
+    table["train_size"] = 400.0
     for region in ("ci", "boundary", "interior"):
-        table[f"{region}_low"], table[f"{region}_high"], table[f"{region}_gain"] = table.gain - 0.5, table.gain + 0.5, table.gain
+        table[f"{region}_low"], table[f"{region}_high"] = table.gain - 0.5, table.gain + 0.5
+        table[f"{region}_gain"] = table.gain
     return table
 
 
-def titles(figure):
-    return [axes.get_title(loc="left") for axes in figure.axes]
+def texts(artists):
+    return [text.get_text() for text in artists]
 
 
-def test_a_forest_has_a_panel_per_twin_and_a_row_per_student(gains):
+def test_a_forest_has_a_panel_per_baseline_and_a_row_per_student(gains):
     figure = plots.gains_figure(gains)
     figure.canvas.draw()
-    assert titles(figure) == ["over alone", "over of plain"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["over alone", "over of plain"]
     first = figure.axes[0]
-    assert [text.get_text() for text in first.get_yticklabels()] == ["of plain", "of assisted", "waiting"]
-    assert [text.get_text() for text in first.texts] == ["-0.9  (n 3)", "+0.8  (n 1)", "–  (n 0)"]
+    assert texts(first.get_yticklabels()) == ["of plain", "of assisted", "waiting"]
+    assert texts(first.texts) == ["-0.9  (n 3)", "+0.8  (n 1)", "–  (n 0)"]
     dots = [line for line in first.lines if line.get_marker() == "o"]
-    assert [line.get_markerfacecolor() == "white" for line in dots] == [False, True]  # one seed: an open ring
+    rings = [line.get_markerfacecolor() == "white" for line in dots]
+    assert rings == [False, True]  # one seed: an open ring
+    assert [dot.get_color() for dot in dots] == [FAMILIES[k][0] for k in ("plain", "assisted")]
 
 
-def test_class_gains_name_every_class_and_the_absent_one(gains):
-    table = pd.concat([gains[:2].assign(**{"class": name}) for name in ("road", "car", "fence")], ignore_index=True)
+def test_a_forest_of_teachers_names_what_the_other_side_reads(gains):
+    figure = plots.gains_figure(gains[:1].assign(over_reads="foreign_label", taught_by=""))
+    assert figure.axes[0].get_title(loc="left") == "over alone, foreign label"
+
+
+def test_class_gains_name_every_class_and_set_sure_ones_in_bold(gains):
+    names = ("road", "car", "fence")
+    table = pd.concat([gains[:2].assign(**{"class": name}) for name in names], ignore_index=True)
     table.loc[table["class"] == "fence", ["gain", "ci_low", "ci_high"]] = np.nan
-    figure = plots.class_gains_figure(table)
+    table.loc[table["class"] == "car", "ci_low"] = -5.0
+    table.loc[table["class"] == "car", "ci_high"] = 5.0
+    figure = class_gains_figure(table)
     figure.canvas.draw()
-    (place,) = figure.axes
-    assert [text.get_text() for text in place.get_xticklabels()] == ["road", "car", "fence"]
-    assert [(text.get_text(), text.get_position()[0]) for text in place.texts] == [("absent", 2)]
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["of plain", "of assisted"]
+    axis = figure.axes[0]
+    assert texts(axis.get_yticklabels()) == list(names)
+    assert texts(axis.get_xticklabels()) == ["of plain", "of assisted"]
+    assert texts(axis.texts) == ["-0.9", "+0.8", "-0.9", "+0.8", "absent", "absent"]
+    assert [text.get_weight() for text in axis.texts][:4] == ["bold", "bold", "normal", "normal"]
 
 
-def test_regions_show_every_row_over_its_first_twin(gains):
+def test_of_many_classes_those_that_changed_most_are_drawn(gains):
+    many = [gains[:1].assign(**{"class": f"c{i}", "gain": float(i)}) for i in range(60)]
+    figure = class_gains_figure(pd.concat(many, ignore_index=True))
+    labels = texts(figure.axes[0].get_yticklabels())
+    assert labels == [f"c{i}" for i in range(20, 60)]
+
+
+def test_regions_show_every_row_over_its_first_baseline(gains):
     figure = plots.region_gains_figure(gains)
     figure.canvas.draw()
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["as much near boundaries as inside", "of plain over alone", "of assisted over alone"]
-    assert figure.axes[0].get_xlim() == figure.axes[0].get_ylim()
+    axis = figure.axes[0]
+    assert texts(axis.get_yticklabels()) == ["of plain", "of assisted"]
+    assert texts(axis.get_legend().get_texts()) == ["inside", "near boundaries"]
+
+
+def test_gain_over_training_size_is_a_line_per_method(gains):
+    table = pd.concat([gains.assign(train_size=float(size)) for size in (50, 100, 400)])
+    figure = plots.size_gains_figure(table)
+    figure.canvas.draw()
+    assert texts(figure.axes[0].get_xticklabels()) == ["50", "100", "400"]
+    assert texts(figure.legends[0].get_texts()) == ["of plain", "of assisted"]
+
+
+def test_learning_curves_have_a_panel_per_role(gains):
+    steps = [{"step": step, "miou": 10.0 + step, "low": 9.0, "high": 90.0} for step in (1, 2)]
+    row = {"dataset": "streets", "method": "alone", "taught_by": "nobody", "reads": "image"}
+    lines = [row | {"role": role} | step for role in ("teacher", "student") for step in steps]
+    figure = plots.learning_curves_figure(pd.DataFrame(lines))
+    figure.canvas.draw()
+    assert [axis.get_title() for axis in figure.axes] == ["teachers", "students"]
+    assert figure.axes[1].lines[0].get_color() == FAMILIES["nobody"][0]
+    assert figure.axes[0].lines[0].get_color() == FAMILIES["plain"][0]
 
 
 def test_the_noise_diagram_writes_every_value_and_hatches_what_is_missing():
     cells = pd.DataFrame({"class_std": [0.3, 0.3, 1, 1], "pixel_std": [0, 0.1, 0, 0.1]})
     cells = cells.assign(miou=[60.0, 61, 62, np.nan], reliance=[1.0, 2, 3, np.nan])
-    figure = plots.noise_diagram_figure(cells, title="streets")
+    figure = noise_diagram_figure(cells, title="streets")
     figure.canvas.draw()
     score, reliance = figure.axes[:2]
-    assert [text.get_text() for text in score.texts] == ["60.0", "61.0", "62.0", "–"]
-    assert [text.get_text() for text in reliance.texts] == ["1.0", "2.0", "3.0", "–"]
+    assert texts(score.texts) == ["60.0", "61.0", "62.0", "–"]
+    assert texts(reliance.texts) == ["1.0", "2.0", "3.0", "–"]
     assert [patch.get_hatch() for patch in score.patches] == ["////"]
-    assert [text.get_text() for text in score.get_xticklabels()] == ["0", "0.1"]
+    assert texts(score.get_xticklabels()) == ["0", "0.1"]
 
 
-def test_names_tell_what_rows_differ_in(gains):
-    assert row_names(gains)[:2] == ["of plain", "of assisted"]
+def test_an_overview_has_a_row_per_student_and_its_gain(gains):
+    students = pd.DataFrame({"method": ["alone", "of plain", "of assisted"]})
+    students = students.assign(
+        teacher_mean=[np.nan, 60.0, 70.0],
+        teacher_reliance_mean=[np.nan, np.nan, 17.0],
+        last_mean=[60.0, 59.1, 60.8],
+    )
+    figure = overview_figure(students, gains)
+    figure.canvas.draw()
+    columns = [texts(axis.texts) for axis in figure.axes]
+    assert columns[0] == ["", "60.0", "70.0"]
+    assert columns[2] == ["60.0", "59.1", "60.8"]
+    assert columns[3] == ["", "-0.9", "+0.8"]
+
+
+def test_names_hold_what_rows_differ_in_and_no_mathtext(gains):
+    assert plots.row_names(gains)[:2] == ["of plain", "of assisted"]
     networks = ["unet", "pspnet", "unet", "unet"]
-    assert row_names(gains.assign(student_network=networks, noise=["", "low", "", ""]))[:2] == ["of plain (unet)", "of assisted (pspnet)"]
+    other = gains.assign(student_network=networks, noise=["", "low", "", ""])
+    assert plots.row_names(other)[:2] == ["of plain (unet)", "of assisted (pspnet)"]
+    assert plots.row_names(gains.assign(method="a$b$"))[0] == r"a\$b\$"
 
 
 def test_no_two_of_many_rows_look_alike():
-    looks = [(style(number)["color"], style(number)["marker"]) for number in range(64)]
-    assert not [pair for pair in itertools.combinations(looks, 2) if pair[0] == pair[1]]
+    for kind in FAMILIES:
+        looks = [(style["color"], style["marker"]) for style in row_styles([kind] * 32)]
+        assert not [pair for pair in itertools.combinations(looks, 2) if pair[0] == pair[1]]

@@ -14,14 +14,17 @@ from typing import Any
 
 from labkit.errors import FileError
 from labkit.records.files import read_json, write_text
-from labkit.records.run import project_root
 from labkit.records.text import markdown_text
+from labkit.settings.paths import project_root
 from labkit.study.tables import markdown_lines
 
 MANIFEST, FINDINGS = "MANIFEST.json", "FINDINGS.md"
-MOST_ROWS, MOST_COLUMNS = 16, 16  # of a CSV file that is shown as a table; else it is linked
+MOST_ROWS, MOST_COLUMNS = 16, 18  # of a CSV file that is shown as a table; else it is linked
+LONGEST_CELL = 40  # characters; columns with longer ones, such as run ids, are left to the file
+FIRST = ("table", "teachers", "teacher_gains", "students", "gains")  # other tables follow by name
 EMPTY = ("The matrix has no such row.", "There is no such row.")
 PICTURES = (".png", ".svg")
+OURS = ("streets",)  # pictures of other data sets carry terms of their own: never committed
 
 
 def write_readme(figures: Path) -> Path:
@@ -54,15 +57,17 @@ def result_folders(figures: Path) -> list[Path]:
 
 
 def manifest_entries(folder: Path) -> dict[str, dict[str, Any]]:
-    """Entries by file name, sorted; those without a usable file name are left out."""
+    """Entries by file name, main tables first; those without a usable file name are left out."""
     path = folder / MANIFEST
     if not path.is_file():
         return {}
     entries = read_json(path)
-    entries = entries.get("files", entries)
+    entries = entries["files"] if "made_by" in entries else entries  # before, files alone
+    order = {name: number for number, name in enumerate(FIRST)}
+    ordered = sorted(entries, key=lambda name: (order.get(Path(name).stem, len(FIRST)), name))
     return {
         name: entry
-        for name, entry in sorted(entries.items())
+        for name, entry in ((name, entries[name]) for name in ordered)
         if isinstance(entry, dict) and Path(name).name == name and not name.startswith(".")
     }
 
@@ -102,14 +107,24 @@ def _table(folder: Path, name: str, file: str, entry: dict[str, Any]) -> str:
     if len(rows) < 2:
         return ""
     caption = markdown_text(str(entry.get("caption", "")))
-    small = len(rows) <= MOST_ROWS + 1 and len(rows[0]) <= MOST_COLUMNS
-    body = markdown_lines(rows[0], rows[1:]).strip() if small else ""
-    return "\n\n".join(filter(None, (f"{heading}: {caption}", body)))
+    return "\n\n".join(filter(None, (f"{heading}: {caption}", _inline(rows))))
+
+
+def _inline(rows: list[list[str]]) -> str:
+    """A small CSV table as Markdown, without long columns; "" where it is not small."""
+    if len(rows) > MOST_ROWS + 1 or len(set(map(len, rows))) > 1:
+        return ""
+    columns = list(zip(*rows, strict=True))
+    columns = [column for column in columns if max(map(len, column)) <= LONGEST_CELL]
+    if not 0 < len(columns) <= MOST_COLUMNS:
+        return ""
+    titles, *body = zip(*columns, strict=True)
+    return markdown_lines([title.replace("_", " ") for title in titles], body).strip()
 
 
 def _figure(folder: Path, name: str, file: str, entry: dict[str, Any]) -> str:
     path = folder / file
-    if path.suffix not in PICTURES or not path.is_file():
+    if path.suffix not in PICTURES or not _is_committed(path, name):
         return ""
     vector = path.with_suffix(".pdf")
     link = f" ([PDF]({name}/{vector.name}))" if vector.is_file() else ""
@@ -117,23 +132,30 @@ def _figure(folder: Path, name: str, file: str, entry: dict[str, Any]) -> str:
     return f"![{alt}]({name}/{file})\n\n*{path.stem}*: {caption}{link}"
 
 
+def _is_committed(path: Path, name: str) -> bool:
+    return path.is_file() and name.split("/")[0] in OURS
+
+
 def _records(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> str:
     """Where the runs behind the section are recorded, and files that are not in the repository."""
-    versions = sorted({str(entry.get("labkit", "")) for entry in entries.values()} - {""})
+    versions = sorted({_version(entry) for entry in entries.values()} - {""})
     lines = []
     if (folder / "records").is_dir():
         count = len(list((folder / "records").glob("*.json")))
-        made = f"; files made by labkit {', '.join(versions)}" if versions else ""
-        lines.append(f"Records of {count} runs: [{name}/records]({name}/records){made}.")
-    absent = [file for file in entries if not (folder / file).is_file() and file.endswith(".png")]
+        made = f"; files made by {', '.join(versions)}" if versions else ""
+        lines.append(f"Run records ({count}): [{name}/records]({name}/records){made}.")
+    pictures = [file for file in entries if file.endswith(PICTURES)]
+    absent = [file for file in pictures if not _is_committed(folder / file, name)]
     if absent:
         lines.append(f"Pictures that are not in the repository: {', '.join(absent)}.")
-    return markdown_free(" ".join(lines))
+    return " ".join(lines)
 
 
-def markdown_free(text: str) -> str:
-    """A sentence of file names, without line breaks."""
-    return " ".join(text.split())
+def _version(entry: dict[str, Any]) -> str:
+    """What made a file: a source revision, or in old manifests a version of labkit."""
+    if "revision" in entry:
+        return f"revision {markdown_text(str(entry['revision'])[:10])}"
+    return f"labkit {markdown_text(str(entry['labkit']))}" if "labkit" in entry else ""
 
 
 def main(arguments: list[str]) -> int:

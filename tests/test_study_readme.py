@@ -1,0 +1,79 @@
+"""figures/README.md from manifests and findings."""
+
+import pytest
+
+from labkit.errors import FileError
+from labkit.records.artifacts import record_artifact
+from labkit.records.files import write_json, write_text
+from labkit.settings.paths import project_root
+from labkit.study.readme import main, manifest_entries, readme, write_readme
+
+
+@pytest.fixture
+def figures(tmp_path):
+    """A folder with today's manifest, and one of another data set with that of the version before."""
+    new, old = tmp_path / "streets", tmp_path / "camvid" / "study"
+    write_text(new / "gains.md", "| method | gain |\n|---|---|\n| cwd | +1.0 |\n")
+    write_text(new / "gains.csv", "method,gain\ncwd,1.0\n")
+    write_text(new / "share.csv", f"class,share,run_id\ncar,20,{'r' * 50}\na|b,30,x\n")
+    write_text(new / "long.csv", "x\n" + "1\n" * 30)
+    (new / "gains.png").write_bytes(b"png")
+    (new / "gains.pdf").write_bytes(b"pdf")
+    for name in ("share.csv", "gains.md", "gains.csv", "long.csv", "gains.png", "gains.pdf"):
+        record_artifact(
+            new / name, caption=f"About {name}.", alt="A [plot].", runs=[], parameters={}
+        )
+    write_text(new / "FINDINGS.md", "**Asked:** is it better?\n")
+    write_text(tmp_path / "FINDINGS.md", "# Results\n\nRead this first.\n")
+    entry = {"caption": "Old.", "alt": "", "runs": [], "labkit": "0.1.0"}
+    write_text(old / "students.md", "There is no such row.\n\n* note\n")
+    write_text(old / "records" / "run.json", "{}")
+    names = ("students.md", "here.png", "predictions.png", "../outside.csv", ".hidden.csv")
+    (old / "here.png").write_bytes(b"not for the repository")
+    write_json(old / "MANIFEST.json", dict.fromkeys(names, entry))
+    return tmp_path
+
+
+def test_sections_hold_findings_tables_and_figures_with_captions(figures):
+    text = readme(figures)
+    assert text.index("# Results\n\nRead this first.") < text.index("## streets")
+    section = text[text.index("## streets") : text.index("## camvid/study")]
+    assert "**Asked:** is it better?" in section
+    assert "**Gains** ([gains.md](streets/gains.md))\n\n| method | gain |" in section
+    assert "gains.csv" not in section  # its Markdown table is shown
+    assert "| class | share |\n|---|---|\n| car | 20 |\n| a\\|b | 30 |" in section
+    assert "**Long** ([long.csv](streets/long.csv)): About long.csv." in section
+    assert "| 1 |" not in section
+    picture = "![A \\[plot\\].](streets/gains.png)\n\n*gains*: About gains.png. ([PDF](streets/gains.pdf))"
+    assert picture in section
+    assert section.index("**Gains**") < section.index("**Long**") < section.index("**Share**")
+
+
+def test_an_old_manifest_is_read_and_absent_pictures_are_named(figures):
+    text = readme(figures)
+    old = text[text.index("## camvid/study") :]
+    assert "no such row" not in old
+    assert "Run records (1)" in old
+    assert "files made by labkit 0.1.0" in old
+    assert "Pictures that are not in the repository: here.png, predictions.png." in old
+
+
+def test_names_that_leave_the_folder_are_left_out(figures):
+    entries = manifest_entries(figures / "camvid" / "study")
+    assert list(entries) == ["students.md", "here.png", "predictions.png"]
+
+
+def test_the_same_files_give_the_same_bytes(figures):
+    first = write_readme(figures).read_bytes()
+    assert write_readme(figures).read_bytes() == first
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileError, match="nothing_here"):
+        main([str(tmp_path / "nothing_here")])
+
+
+def test_the_committed_page_is_made_from_the_committed_files():
+    figures = project_root() / "figures"
+    committed = (figures / "README.md").read_text(encoding="utf-8")
+    assert committed == readme(figures), "run python -m labkit.study.readme"
