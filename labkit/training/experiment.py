@@ -53,7 +53,7 @@ class Experiment:
     network: SegmentationNetwork
     noising: LabelNoising | None  # what an assisted teacher reads; None = the image alone
     device: torch.device
-    precision: str  # of training; scores are float32
+    precision: str  # of training; predictions are scored in float32
     teacher: "Experiment | None" = None
     distiller: Distiller | None = None
 

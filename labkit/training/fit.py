@@ -82,7 +82,6 @@ def _fit(experiment: Experiment) -> dict[str, Any]:
             run=run,
             evaluation=evaluation,
             device=experiment.device,
-            precision=experiment.precision,
         )
         if not counts:  # an earlier process stopped between the last checkpoint and the manifest
             evaluation()

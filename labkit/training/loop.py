@@ -4,7 +4,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import torch
 
@@ -32,7 +31,6 @@ def train(
     run: Run,
     evaluation: Evaluation,
     device: torch.device,
-    precision: str,
 ) -> None:
     """Train to settings.train_steps, from the run's checkpoint where it has one.
 
@@ -48,58 +46,67 @@ def train(
         FileError: log or checkpoint cannot be written.
     """
     settings = run.settings
-    optimiser = make_optimiser(
-        parts.parameters(),
-        optimiser=settings.optimiser,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        momentum=getattr(settings, "momentum", 0.0),
-    )
-    start, facts = load_checkpoint(run, parts, optimiser, device=device)
+    session = Session(step, parts, run, evaluation, device)
+    start, facts = load_checkpoint(run, parts, session.optimiser, device=device)
     rows = [row for row in run.log_rows() if row["step"] <= start]
+    seconds = rows[-1].get("seconds", 0.0) if rows else 0.0
     if start and facts["device"] != device.type:
         devices = {"device": device.type, "device_before": facts["device"]}
-        rows.append({"step": start, **_last_seconds(rows), **devices})
-    crop = (settings.crop_height, settings.crop_width)
+        rows.append({"step": start, "seconds": seconds, **devices})
     memory = explain_out_of_memory(
-        device, batch_size=settings.batch_size, crop=crop, precision=precision
+        device,
+        batch_size=settings.batch_size,
+        crop=(settings.crop_height, settings.crop_width),
+        precision=settings.precision,
     )
     with memory, open_log(run.folder / "log.jsonl", rows) as write_row:
-        session = _Session(step, parts, optimiser, run, evaluation, device, precision, write_row)
-        session.train(batches, start=start, seconds=_last_seconds(rows)["seconds"])
+        session.train(batches, start=start, seconds=seconds, write_row=write_row)
 
 
-class _Session:
-    """One process's share of a training: everything a step and what follows it need."""
+class Session:
+    """One process's share of a training: optimiser, and what follows a step when it is due.
+
+    Arguments are those of `train`.
+    """
 
     def __init__(
         self,
         step: Step,
         parts: TrainedParts,
-        optimiser: torch.optim.Optimizer,
         run: Run,
         evaluation: Evaluation,
         device: torch.device,
-        precision: str,
-        write_row: WriteRow,
     ) -> None:
-        self.step, self.parts, self.optimiser, self.run = step, parts, optimiser, run
-        self.settings, self.evaluation, self.write_row = run.settings, evaluation, write_row
-        self.device, self.precision = device, precision
+        self.step, self.parts, self.run, self.evaluation = step, parts, run, evaluation
+        self.device, self.settings = device, run.settings
+        self.optimiser = make_optimiser(
+            parts.parameters(),
+            optimiser=self.settings.optimiser,
+            learning_rate=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            momentum=self.settings.momentum,
+        )
         self.finite = FiniteCheck(device)
         self.waiting = 0.0  # seconds this session waited for data
         self.aside = 0.0  # seconds it evaluated and wrote checkpoints
 
-    def train(self, batches: TrainBatches, *, start: int, seconds: float) -> None:
+    def train(
+        self, batches: TrainBatches, *, start: int, seconds: float, write_row: WriteRow
+    ) -> None:
         """Steps start+1 .. train_steps, with log rows, evaluations and checkpoints when due.
 
         Args:
             seconds: trained before this session.
+            write_row: writes a row of the log.
         """
-        settings = self.settings
+        settings, self.write_row = self.settings, write_row
         self.session_began = time.monotonic()
         self.began = self.session_began - seconds
-        checkpoint_due = checkpoint_times(settings)
+        checkpoint_due = checkpoint_times(
+            every_steps=settings.checkpoint_every_steps,
+            every_minutes=settings.checkpoint_every_minutes,
+            steps=settings.train_steps,
+        )
         every = settings.evaluate_every_steps or math.ceil(settings.train_steps / 4)
         self.start = start
         self.parts.network.train()
@@ -125,7 +132,7 @@ class _Session:
             group["lr"] = self._rate(number)
         torch.manual_seed(stream_seed("dropout", settings.seed, number))
         generator = stream_generator("noise", settings.seed, number, device=self.device)
-        with autocast(self.device, self.precision):
+        with autocast(self.device, settings.precision):
             output = self.step(batch, generator)
         self.finite.add(output, number + 1)
         self.optimiser.zero_grad(set_to_none=True)
@@ -207,21 +214,18 @@ def report_evaluation(miou: dict[str, float], *, step: int, steps: int) -> None:
             )
 
 
-def checkpoint_times(settings: Any) -> Callable[[int], bool]:
+def checkpoint_times(
+    *, every_steps: int, every_minutes: float, steps: int
+) -> Callable[[int], bool]:
     """Step -> whether a checkpoint is due: by steps, minutes since the last one, at the end."""
     last = time.monotonic()
 
     def due(done: int) -> bool:
         nonlocal last
         minutes = (time.monotonic() - last) / 60
-        by_clock = 0 < settings.checkpoint_every_minutes <= minutes
-        by_steps = done % settings.checkpoint_every_steps == 0 or done == settings.train_steps
-        if by_clock or by_steps:
+        is_due = done % every_steps == 0 or done == steps or 0 < every_minutes <= minutes
+        if is_due:
             last = time.monotonic()
-        return by_clock or by_steps
+        return is_due
 
     return due
-
-
-def _last_seconds(rows: list[dict[str, Any]]) -> dict[str, float]:
-    return {"seconds": rows[-1].get("seconds", 0.0) if rows else 0.0}
