@@ -14,10 +14,11 @@ from labkit.batch.matrix import read_matrix
 from labkit.batch.notebook import execute, was_executed
 from labkit.batch.receipts import JobFiles
 from labkit.errors import FileError, NotebookError
-from labkit.records.artifacts import MANIFEST
+from labkit.records.artifacts import MANIFEST, figures_manifest
 from labkit.records.files import write_bytes, write_json
+from labkit.records.folders import figures_folder, runs_folder
 from labkit.records.locks import is_locked
-from labkit.records.run import Run, check_outputs, figures_folder, runs_folder
+from labkit.records.run import Run, check_outputs
 from labkit.records.schema import OUTPUTS
 from labkit.settings.base import Settings
 from labkit.settings.paths import absolute_path, project_root
@@ -137,6 +138,7 @@ def _run_view(
     receipt: JobFiles | None,
 ) -> Path:
     folder, figures = _view_folders(name, settings)
+    figures_manifest(figures)  # another program's is refused before anything starts
     executed = folder / f"{NOTEBOOKS[name]}.ipynb"
     if is_locked(folder / ".notebook.lock"):
         print(f"{executed}: another process executes it; waiting", flush=True)

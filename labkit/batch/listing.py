@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from labkit.errors import SettingsError, nearest_name
-from labkit.records.run import Run, runs_folder
+from labkit.records.folders import runs_folder
+from labkit.records.run import Run
 from labkit.records.scan import scan_runs
 from labkit.records.text import terminal_text
 from labkit.settings.table import settings_table

@@ -9,7 +9,7 @@ from pydantic import Field, StrictInt, StrictStr
 from labkit import distillers
 from labkit.batch.yaml_file import load_mapping
 from labkit.errors import SettingsError, nearest_name
-from labkit.records.run import figures_folder, runs_folder
+from labkit.records.folders import figures_folder, runs_folder
 from labkit.settings.base import Settings, echo
 from labkit.settings.fields import (
     LOCAL_FIELDS,

@@ -14,6 +14,7 @@ from labkit.batch.status import Inspection, files_of, inspect, state_of
 from labkit.batch.view import View
 from labkit.batch.workflow import attribution_settings, teacher_id
 from labkit.errors import NotebookError
+from labkit.records.artifacts import figures_manifest
 from labkit.records.locks import lock
 from labkit.training.device import choose_device
 from labkit.training.preflight import data_fingerprint
@@ -60,7 +61,8 @@ def run_matrix(
         Titles of what was not made, in order.
 
     Raises:
-        SettingsError, DataError: every fault of the file, its settings or data; nothing is started.
+        SettingsError, DataError, RecordError: faults of file, settings, data or figures; nothing is
+            started.
         NotebookError: the scheduler itself failed.
     """
     matrix = read_matrix(file)
@@ -108,10 +110,11 @@ def _inspect(matrix: MatrixFile, *, local: bool = False) -> Inspection:
     """A planned matrix whose data files, devices and attribution were checked.
 
     Raises:
-        SettingsError, DataError: with what is wrong.
+        LabkitError: with what is wrong; nothing was started.
     """
     inspection = inspect(matrix)
     planned = inspection.plan
+    figures_manifest(matrix.figures_folder)  # another program's is refused
     if matrix.attribution:
         first_assisted(planned, matrix)
     for job in planned.jobs:

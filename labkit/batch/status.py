@@ -11,7 +11,7 @@ from labkit.batch.plan import plan
 from labkit.batch.receipts import JobFiles
 from labkit.errors import FileError, LabkitError
 from labkit.networks import encoder_weights_fingerprint
-from labkit.records.artifacts import MANIFEST
+from labkit.records.artifacts import figures_manifest
 from labkit.records.files import read_json, write_json
 from labkit.records.run import Run, check_outputs, describe_run
 from labkit.records.schema import OUTPUTS, SMALL_OUTPUTS
@@ -92,7 +92,7 @@ class Inspection:
         return state_of(files_of(self.matrix, job.key), lambda: self.done(job) is not None)
 
     def made_from(self) -> str:
-        """Hash of the file and all checkpoints, which make the tables; "" while a run is missing."""
+        """Hash of all that tables are made of; "" while a run is missing."""
         runs = [self.done(job) for job in self.plan.jobs]
         if not all(runs):
             return ""
@@ -124,12 +124,8 @@ class Inspection:
         made_from = self.made_from()
         if not made_from or receipt.get("made_from") != made_from:
             return False
-        entries = _read(self.matrix.figures_folder / MANIFEST)
-        made = receipt.get("figures")
-        return isinstance(made, dict) and all(
-            isinstance(entries.get(name), dict) and entries[name].get("sha256") == digest
-            for name, digest in made.items()
-        )
+        made, files = receipt.get("figures"), self._figures()
+        return isinstance(made, dict) and made.items() <= files.items()
 
     def open_last(self) -> list[str]:
         """Titles of the jobs after the runs that are still to be done."""
@@ -137,13 +133,16 @@ class Inspection:
 
     def last_receipt(self) -> dict[str, Any]:
         """The receipt of tables or attribution: what they were made from, and their files."""
-        entries = _read(self.matrix.figures_folder / MANIFEST)
-        figures = {
-            name: entry["sha256"]
-            for name, entry in entries.items()
-            if isinstance(entry, dict) and "sha256" in entry
-        }
-        return {"made_from": self.made_from(), "figures": figures}
+        return {"made_from": self.made_from(), "figures": self._figures()}
+
+    def _figures(self) -> dict[str, str]:
+        """Hash of every file that the manifest of the figures lists."""
+        folder = self.matrix.figures_folder
+        try:
+            entries = figures_manifest(folder)["files"]
+        except LabkitError:
+            return {}
+        return {name: str(entry.get("sha256", "")) for name, entry in entries.items()}
 
     def sync_receipts(self) -> None:
         """Write a receipt of every run that is complete, and remove all others."""
