@@ -52,7 +52,10 @@ class ResultsSettings(Settings):
         description="matrix file; a relative path starts at the project's root",
     )
     data_root: PathText = Field("", description=DATA_ROOT)
-    frames: int = Field(4, ge=1, le=12, description="frames whose predictions are drawn")
+    category: str = Field(
+        "car", min_length=1, max_length=100, description="class that the drawn frames hold"
+    )
+    frames: int = Field(2, ge=1, le=12, description="frames whose predictions are drawn")
     draws: int = Field(2000, ge=1, le=1_000_000, description="draws of the bootstrap per interval")
     seed: Natural = Field(0, description="of the bootstrap and of the noise of drawn predictions")
     device: Device = Field("auto", description=AUTO)
