@@ -1,6 +1,5 @@
-"""Every fault in a data set's files is one sentence with file, found, expected and what to do; sound files are read once."""
+"""Every fault in a file names it, what came, what was expected and what to do."""
 
-import json
 import os
 import random
 
@@ -9,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-import labkit
-from labkit.datasets import DataError, _pairs, camvid, open_split, preflight
+from labkit.datasets import open_split, pictures
+from labkit.datasets.files import LabelFormat, files_by_stem, id_table
+from labkit.errors import DataError
 
 IDS = np.arange(12).reshape(3, 4).repeat(8, 0).repeat(8, 1)  # 24 x 32, every id 0-11
+LABEL, FRAME = "trainannot/b.png", "train/b.png"
 
 
 def write_label(path, ids):
@@ -32,39 +33,19 @@ def folder(tmp_path):
     return tmp_path / "camvid"
 
 
-def looked_through(folder, *, cache=None, split="train"):
-    preflight("camvid", split, root=str(folder.parent), cache=cache)
-
-
 def opened(folder, *, split="train", size=0):
-    return open_split("camvid", split, root=str(folder.parent), size=size, height=24, width=32)
+    return open_split("camvid", split, root=str(folder.parent), size=size)
+
+
+def check(folder):
+    split = opened(folder)
+    for i in range(len(split)):
+        split.check(i)
 
 
 def read(folder):
     split = opened(folder)
     return [split[i] for i in range(len(split))]
-
-
-def said(look, folder, **options) -> str:
-    with pytest.raises(DataError) as caught:
-        look(folder, **options)
-    return str(caught.value)
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """Names of the pictures opened."""
-    names, real = [], Image.open
-
-    def counted(path, *args, **options):
-        names.append(path.name)
-        return real(path, *args, **options)
-
-    monkeypatch.setattr(_pairs.Image, "open", counted)
-    return names
-
-
-# each fault by itself, looked for before a run and met while reading
 
 
 def cut(path, kept):
@@ -75,36 +56,41 @@ def two_of_a_stem(folder):
     (folder / "train" / "b.jpg").write_bytes((folder / "train" / "c.jpg").read_bytes())
 
 
-LABEL, FRAME = "trainannot/b.png", "train/b.png"
-BROKEN = "found a broken or truncated picture .*; expected a whole PNG or JPEG. Fetch it anew."
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+BROKEN = "a broken or truncated picture .*; expected a whole PNG or JPEG. Fetch it again."
 FAULTS = {
-    "image without label": (lambda folder: (folder / LABEL).unlink(),
-        f"{FRAME}: found no label of that name in .*trainannot; expected one. Add it, or remove the frame."),
-    "label without image": (lambda folder: (folder / FRAME).unlink(),
-        f"{LABEL}: found no frame of that name in .*train; expected one. Add it, or remove the label."),
-    "label of another size": (lambda folder: write_label(folder / LABEL, IDS[:16]),
-        f"{LABEL}: found size 16 x 32; expected the frame's 24 x 32. Bring it to the frame's size without interpolating ids."),
-    "ids outside": (lambda folder: write_label(folder / LABEL, IDS + 1),
-        f"{LABEL}: found ids 12; expected class ids 0-10, and 11 for void. Map them to classes or to void."),
-    "void everywhere": (lambda folder: write_label(folder / LABEL, np.full((24, 32), 11)),
-        f"{LABEL}: found void at every pixel; expected some labelled pixels. Remove the frame and its label."),
-    "three channels": (lambda folder: write_label(folder / LABEL, np.stack([IDS] * 3, 2)),
-        f"{LABEL}: found mode RGB; expected one 8-bit channel of class ids 0-10, .* Write it as such a PNG."),
-    "truncated label": (lambda folder: cut(folder / LABEL, 60), f"{LABEL}: {BROKEN}"),
-    "truncated frame": (lambda folder: cut(folder / FRAME, 1000), f"{FRAME}: {BROKEN}"),
-    "truncated JPEG": (lambda folder: cut(folder / "train/c.jpg", 400), f"train/c.jpg: {BROKEN}"),
-    "a text": (lambda folder: (folder / FRAME).write_text("no picture"), f"{FRAME}: {BROKEN}"),
-    "empty label": (lambda folder: cut(folder / LABEL, 0),
-        f"{LABEL}: found an empty file; expected a PNG or JPEG picture. Fetch it anew."),
-    "empty frame": (lambda folder: cut(folder / FRAME, 0), f"{FRAME}: found an empty file"),
-    "two of a stem": (two_of_a_stem,
-        f"{FRAME}: found beside b.jpg; expected one picture of a name. Remove one of the two."),
+    "image without label": (lambda f: (f / LABEL).unlink(), f"{FRAME}: has no label of that name"),
+    "label without image": (lambda f: (f / FRAME).unlink(), f"{LABEL}: has no image of that name"),
+    "label of another size": (lambda f: write_label(f / LABEL, IDS[:16]),
+        f"{LABEL}: has size 16 x 32; expected the image's, 24 x 32"),
+    "unknown ids": (lambda f: write_label(f / LABEL, IDS + 1),
+        f"{LABEL}: has unknown ids 12 .64 pixels.; expected class ids 0-10, and 11 for void"),
+    "three channels": (lambda f: write_label(f / LABEL, np.stack([IDS] * 3, 2)),
+        f"{LABEL}: has mode RGB; expected one channel of class ids"),
+    "a JPEG named PNG": (lambda f: Image.fromarray(IDS.astype(np.uint8)).save(f / LABEL, "JPEG"),
+        f"{LABEL}: a label as JPEG"),
+    "truncated label": (lambda f: cut(f / LABEL, 60), f"{LABEL}: {BROKEN}"),
+    "truncated frame": (lambda f: cut(f / FRAME, 1000), f"{FRAME}: {BROKEN}"),
+    "truncated JPEG": (lambda f: cut(f / "train/c.jpg", 400), f"train/c.jpg: {BROKEN}"),
+    "a text": (lambda f: (f / FRAME).write_text("no picture"), f"{FRAME}: {BROKEN}"),
+    "empty label": (lambda f: cut(f / LABEL, 0), f"{LABEL}: the file is empty"),
+    "empty frame": (lambda f: cut(f / FRAME, 0), f"{FRAME}: the file is empty"),
+    "two of a stem": (two_of_a_stem, f"{FRAME}: lies beside b.jpg; expected one file of a name"),
+    "another format": (lambda f: Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(
+        f / FRAME, "BMP"), f"{FRAME}: {BROKEN}"),
+    "16 bits": (lambda f: Image.fromarray(IDS.astype(np.uint16) << 8).save(f / FRAME),
+        f"{FRAME}: has more than 8 bits per channel"),
+    "a pipe": (lambda f: pipe(f / FRAME), f"{FRAME}: is no regular file"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("look", [looked_through, read])
+@pytest.mark.parametrize("look", [check, read])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_names_file_found_expected_and_what_to_do(folder, look, fault):
+def test_each_fault_is_explained(folder, look, fault):
     spoil, words = FAULTS[fault]
     look(folder)
     spoil(folder)
@@ -112,186 +98,188 @@ def test_each_fault_names_file_found_expected_and_what_to_do(folder, look, fault
         look(folder)
 
 
-@pytest.mark.parametrize("look", [looked_through, read])
+def test_void_everywhere_and_a_turned_frame_do_not_pass_the_check(folder):
+    write_label(folder / LABEL, np.full((24, 32), 11))
+    with pytest.raises(DataError, match=f"{LABEL}: void at every pixel"):
+        check(folder)
+    write_label(folder / LABEL, IDS)
+    exif = Image.Exif()
+    exif[pictures.ORIENTATION] = 6
+    Image.fromarray(np.zeros((24, 32, 3), np.uint8)).save(folder / "train" / "c.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"c.jpg: has EXIF orientation 6"):
+        check(folder)
+    assert opened(folder)[2].image.shape == (3, 24, 32)  # as stored
+
+
 @pytest.mark.parametrize("name", [LABEL, FRAME])
-def test_a_file_this_user_may_not_read_says_so(folder, look, name, monkeypatch):
-    real = Image.open
+def test_a_file_without_permission_is_named(folder, name, monkeypatch):
+    real = type(folder).open
 
     def forbidden(path, *args, **options):
         if path == folder / name:
             raise PermissionError(13, "Permission denied")
         return real(path, *args, **options)
 
-    monkeypatch.setattr(_pairs.Image, "open", forbidden)
-    assert f"{folder / name}: found a file this user may not read; expected read permission. Give it (chmod +r)." in said(look, folder)
+    monkeypatch.setattr(type(folder), "open", forbidden)
+    with pytest.raises(DataError, match=r"b.png: no permission to read it. Allow it .chmod"):
+        check(folder)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-@pytest.mark.parametrize(("name", "mode", "words"), [(LABEL, 0o644, "chmod +r"), ("trainannot", 0o755, "chmod +rx")])
-def test_permissions_of_the_system_are_told(folder, name, mode, words):
-    (folder / name).chmod(0)
-    try:
-        assert words in said(looked_through, folder)
-    finally:
-        (folder / name).chmod(mode)
-
-
-def test_a_folder_this_user_may_not_list_says_so(folder, monkeypatch):
+def test_a_folder_without_permission_is_named(folder, monkeypatch):
     def forbidden(_):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(type(folder), "iterdir", forbidden)
-    assert "train: found a folder this user may not read; expected read permission. Give it (chmod +rx)." in said(looked_through, folder)
+    with pytest.raises(DataError, match=r"train: no permission to list it"):
+        opened(folder)
 
 
-@pytest.mark.parametrize("look", [looked_through, opened])
-def test_missing_and_empty_folders_are_named(folder, look):
-    assert f"{folder / 'val'}: found no such folder; expected one of .png, .jpg, .jpeg files" in said(look, folder, split="val")
+def test_missing_and_empty_folders_are_named(folder, monkeypatch):
+    with pytest.raises(DataError, match=r"val: no such folder; expected one of .png"):
+        opened(folder, split="val")
     (folder / "val").mkdir()
     (folder / "val" / "notes.txt").touch()
-    assert f"{folder / 'val'}: found no pictures, an empty split; expected .png, .jpg" in said(look, folder, split="val")
-    elsewhere = folder / "elsewhere"
-    assert f"camvid: no folder {folder / 'camvid'}; expected train/, trainannot/" in said(look, elsewhere)
-    with pytest.raises(DataError, match=r"no data folder given.*Set the environment variable LABKIT_DATA, or the setting data_root"):
-        preflight("camvid", "train", root="")
+    with pytest.raises(DataError, match=r"val: an empty split; expected .png"):
+        opened(folder, split="val")
+    with pytest.raises(DataError, match=r"camvid: no folder .*trainannot|camvid: no folder"):
+        opened(folder / "elsewhere")
+    with pytest.raises(DataError, match=r"no data folder given.*LABKIT_DATA, or .* data_root"):
+        open_split("camvid", "train")
+    monkeypatch.setenv("LABKIT_DATA", str(folder.parent))
+    assert len(open_split("camvid", "train")) == 3
 
 
 def test_more_frames_than_there_are_is_refused_by_number(folder):
-    assert len(opened(folder, size=3)) == 3
-    assert "found 3 frames; expected at least 4, the size asked for. Lower it, or 0: all." in said(opened, folder, size=4)
+    assert len(opened(folder, size=2)) == 2
+    with pytest.raises(DataError, match="has 3 frames; expected at least 4"):
+        opened(folder, size=4)
 
 
-def test_a_split_nobody_knows_is_refused_by_name_before_its_files_are(folder):
-    for look in (looked_through, opened):
-        assert "camvid: no split 'dev'; it has train, val, test" in said(look, folder, split="dev")
-
-
-def test_a_data_set_without_files_passes():
-    for split in ("train", "val", "test"):
-        preflight("streets", split, root="/nowhere")
-
-
-def test_a_label_with_a_flipped_byte_never_reads_as_other_ids(folder):
-    """Pillow checks the sums of a PNG's image data only where it is asked to."""
-    path = folder / LABEL
-    content, rng = path.read_bytes(), random.Random(0)
-    expected = torch.from_numpy(np.where(IDS == 11, 255, IDS))
-    for place in range(len(content)):
-        flipped = bytearray(content)
-        flipped[place] ^= 1 << rng.randrange(8)
-        path.write_bytes(flipped)
-        try:
-            _, target = _pairs.read_pair(folder / FRAME, path, camvid.LABELS)
-        except DataError:
-            continue
-        assert torch.equal(target.long(), expected), f"byte {place}"
-
-
-# all faults in one message
-
-
-def test_several_faults_are_told_together_with_their_number(folder):
-    for fault in ("image without label", "truncated JPEG"):
-        FAULTS[fault][0](folder)
-    write_label(folder / "trainannot" / "a.png", IDS + 3)
-    text = said(looked_through, folder)
-    assert text.startswith("camvid train: 3 faults in its files.\n")
-    assert [next(name for name in ("b.png", "a.png", "c.jpg") if name in line) for line in text.splitlines()[1:]] == [
-        "b.png",
-        "a.png",
-        "c.jpg",
-    ]
-
-
-def test_of_many_faults_ten_are_told_and_the_rest_counted(folder):
+def test_of_many_faults_ten_are_listed_and_the_rest_counted(folder):
     for i in range(13):
         write_label(folder / "trainannot" / f"x{i:02}.png", IDS)
-    lines = said(looked_through, folder).splitlines()
-    assert lines[0] == "camvid train: 13 faults in its files."
+    with pytest.raises(DataError) as caught:
+        opened(folder)
+    lines = str(caught.value).splitlines()
     assert len(lines) == 12
     assert lines[-1] == "... and 3 more."
 
 
-# what was found sound is remembered
+def test_a_label_with_a_flipped_byte_never_passes_with_other_ids(folder):
+    """Pillow compares the checksums of a PNG's image data only where it is asked to."""
+    path = folder / LABEL
+    content, rng = path.read_bytes(), random.Random(0)
+    expected = torch.from_numpy(np.where(IDS == 11, 255, IDS))
+    for position in range(len(content)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        split = opened(folder)
+        try:
+            split.check(1)
+        except DataError:
+            continue
+        assert torch.equal(split[1].target, expected), f"byte {position}"
 
 
-def test_sound_files_are_opened_once(folder, tmp_path, reads):
-    looked_through(folder, cache=tmp_path / "cache")
-    assert set(reads) == {"a.png", "b.png", "c.png", "c.jpg"}
-    reads.clear()
-    looked_through(folder, cache=tmp_path / "cache")
-    assert reads == []
-    looked_through(folder)
-    assert len(set(reads)) == 4
+def test_camvid_pairs_by_stem_in_order_and_maps_void(folder):
+    write_label(folder / "trainannot" / "a.png", IDS[::-1])
+    split = opened(folder)
+    assert [split.frame_name(i) for i in range(3)] == ["a", "b", "c"]
+    expected = torch.from_numpy(np.where(IDS == 11, 255, IDS))
+    assert torch.equal(split[1].target, expected)
+    assert torch.equal(split[0].target, expected.flip(0))
+    assert split.size(0) == (24, 32)
+    assert [path.name for path in split.files(2)] == ["c.jpg", "c.png"]
+    with Image.open(folder / "train" / "c.jpg") as file:
+        assert torch.equal(split[2].image, torch.from_numpy(np.array(file)).permute(2, 0, 1))
 
 
-def touched(path):
-    """Another time, the same size."""
-    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+# forms of pictures
+
+COLOUR = np.full((4, 6, 3), (200, 100, 50), np.uint8)
 
 
-def grown(path):
-    """Another size, the same time."""
-    before = path.stat().st_mtime_ns
-    path.write_bytes(path.read_bytes() + b"\0")
-    os.utime(path, ns=(0, before))
-
-
-@pytest.mark.parametrize("change", [touched, grown])
-@pytest.mark.parametrize("name", [LABEL, FRAME])
-def test_a_changed_file_is_read_again_and_no_other(folder, tmp_path, reads, change, name):
-    looked_through(folder, cache=tmp_path / "cache")
-    reads.clear()
-    change(folder / name)
-    looked_through(folder, cache=tmp_path / "cache")
-    assert set(reads) == {"b.png"}
-
-
-def test_a_file_that_was_spoilt_since_is_found_and_never_remembered_as_sound(folder, tmp_path, reads):
-    looked_through(folder, cache=tmp_path / "cache")
-    write_label(folder / LABEL, IDS + 1)
-    for _ in range(2):
-        reads.clear()
-        assert "found ids 12" in said(looked_through, folder, cache=tmp_path / "cache")
-        assert set(reads) == {"b.png"}
-    write_label(folder / LABEL, IDS)
-    looked_through(folder, cache=tmp_path / "cache")
-
-
-def test_what_another_version_found_sound_is_read_again(folder, tmp_path, reads, monkeypatch):
-    with monkeypatch.context() as before:
-        before.setattr(labkit, "__version__", "0.0.9")
-        looked_through(folder, cache=tmp_path / "cache")
-    reads.clear()
-    looked_through(folder, cache=tmp_path / "cache")
-    assert len(set(reads)) == 4
-
-
-VERSION = {"labkit": labkit.__version__}
+def saved(tmp_path, mode, suffix=".png", **options):
+    path = tmp_path / f"{mode}{suffix}"
+    picture = Image.fromarray(COLOUR)
+    picture = picture.quantize(4) if mode == "P" else picture.convert(mode)
+    picture.save(path, **options)
+    return path
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "\x00", json.dumps(VERSION), json.dumps(VERSION | {"sound": []}), json.dumps(VERSION | {"sound": {"a": None}})],
+    ("mode", "suffix", "options"),
+    [("RGB", ".png", {}), ("RGBA", ".png", {}), ("P", ".png", {}), ("P", ".png", {"bits": 4}),
+     ("P", ".png", {"transparency": bytes([0, 9, 9, 9])}), ("CMYK", ".jpg", {"quality": 100})],
+)  # fmt: skip
+def test_colours_of_every_form_arrive_as_rgb(tmp_path, mode, suffix, options):
+    pixels = pictures.read_image(saved(tmp_path, mode, suffix, **options)).astype(int)
+    assert pixels.shape == COLOUR.shape
+    assert np.abs(pixels - COLOUR).max() <= 3
+
+
+@pytest.mark.parametrize(("mode", "suffix"), [("L", ".png"), ("LA", ".png"), ("L", ".jpg")])
+def test_grey_images_have_three_equal_channels(tmp_path, mode, suffix):
+    pixels = pictures.read_image(saved(tmp_path, mode, suffix)).astype(int)
+    assert pixels.shape == COLOUR.shape
+    assert np.ptp(pixels, axis=2).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "form"), [("uint8", "L"), ("uint8", "P"), ("uint16", "I;16"), ("uint8", "4 bits")]
 )
-def test_a_broken_cache_is_ignored_and_written_anew(folder, tmp_path, reads, content):
-    looked_through(folder, cache=tmp_path / "cache")
-    (file,) = (tmp_path / "cache").iterdir()
-    sound = file.read_text()
-    file.write_text(content)
-    reads.clear()
-    looked_through(folder, cache=tmp_path / "cache")
-    assert len(set(reads)) == 4
-    assert file.read_text() == sound
+def test_ids_of_every_form_arrive_unchanged(tmp_path, dtype, form):
+    ids = np.array([[0, 1, 2], [3, 9, 15]], dtype)
+    picture = Image.fromarray(ids)
+    if form in ("P", "4 bits"):
+        picture = picture.convert("L")
+        picture.putpalette([value for i in range(256) for value in (i, 255 - i, i // 2)])
+    picture.save(tmp_path / "ids.png", **({"bits": 4} if form == "4 bits" else {}))
+    assert pictures.read_ids(tmp_path / "ids.png").tolist() == ids.tolist()
 
 
-def test_a_cache_that_cannot_be_written_or_read_does_not_matter(folder, tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    looked_through(folder, cache=tmp_path / "file" / "cache")
-    looked_through(folder, cache=tmp_path / "cache")
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_grey_ids_of_few_bits_are_not_stretched(tmp_path, bits):
+    """Pillow returns grey PNGs of 2 and 4 bits in the range 0-255."""
+    import struct
+    import zlib
 
-    def forbidden(*_, **__):
-        raise PermissionError(13, "Permission denied")
+    ids = np.array([[0, 1, 2, 3], [3, 2, 1, 0]]) % 2**bits
+    rows = b""
+    for row in ids:
+        packed = int("".join(f"{value:0{bits}b}" for value in row).ljust(8 * 2, "0"), 2)
+        rows += b"\0" + packed.to_bytes(2, "big")[: (4 * bits + 7) // 8]
 
-    monkeypatch.setattr(type(tmp_path), "read_text", forbidden)
-    looked_through(folder, cache=tmp_path / "cache")
+    def chunk(name, body):
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
+
+    header = struct.pack(">IIBBBBB", 4, 2, bits, 0, 0, 0, 0)
+    (tmp_path / "few.png").write_bytes(
+        pictures.PNG_SIGNATURE
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+    assert pictures.read_ids(tmp_path / "few.png").tolist() == ids.tolist()
+
+
+def test_an_id_table_maps_and_refuses(tmp_path):
+    labels = LabelFormat(table=id_table({7: 0, 8: 1, 0: 255}), expected="0, 7 and 8")
+    ids = np.array([[0, 7], [8, 8]], np.uint8)
+    assert labels.target(ids, tmp_path).tolist() == [[255, 0], [1, 1]]
+    for dtype, wrong in ((np.uint8, 9), (np.uint16, 300), (np.int32, -1)):
+        wide = ids.astype(dtype)
+        wide[0, 0] = wrong
+        with pytest.raises(DataError, match=rf"unknown ids {wrong} \(1 pixels\); expected 0, 7"):
+            labels.target(wide, tmp_path)
+    with pytest.raises(ValueError, match="expected 0-255"):
+        id_table({-1: 255})
+
+
+def test_only_pictures_are_listed(tmp_path):
+    for name in ("b.png", "a.PNG", "notes.txt", ".hidden"):
+        (tmp_path / name).touch()
+    assert list(files_by_stem(tmp_path)) == ["a", "b"]
