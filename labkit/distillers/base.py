@@ -156,15 +156,18 @@ def logit_pair(
     return s, t, None if void else labelled_positions(target, stride, _size(s))
 
 
-def check_classes(student: Outputs, teacher: Outputs) -> None:
-    """Both networks must have the same classes.
+def check_classes(student: Outputs, teacher: Outputs, *, least: int = 1) -> None:
+    """Both networks must have the same number of classes, at least `least`.
 
     Raises:
         ValueError: they do not.
     """
     classes = [outputs.logits.shape[1] for outputs in (student, teacher)]
-    if classes[0] != classes[1]:
-        raise ValueError(f"student and teacher have {classes} classes; expected equal numbers.")
+    if classes[0] != classes[1] or classes[0] < least:
+        raise ValueError(
+            f"student and teacher have {classes} classes; "
+            f"expected equal numbers of at least {least}."
+        )
 
 
 def check_logit_settings(temperature: float, stride: int) -> None:
@@ -204,12 +207,29 @@ def same_size(f: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     return f, F.interpolate(g, _size(f), mode="bilinear", align_corners=False)
 
 
+def unit_vectors(values: Tensor, dim: int, *, least: float = 0.0) -> Tensor:
+    """Values over their L2 norm along a dimension, or over `least` where the norm is smaller.
+
+    A zero vector stays 0 and has a finite gradient.
+    """
+    length = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+    if least:
+        return values / length.clamp(min=least)
+    return values / length.masked_fill(length == 0, 1)
+
+
 def target_at_size(target: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, h, w) ids on a feature grid, whose stride is the least power of two that covers."""
     stride = 1
     while stride * size[0] < target.shape[1] or stride * size[1] < target.shape[2]:
         stride *= 2
     return target_on_grid(target, stride, size)
+
+
+def class_membership(ids: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """(N, h, w) ids -> (N, K, h*w), 1 where the position is of the class; void is of none."""
+    classes = torch.arange(num_classes, device=ids.device)
+    return (ids.flatten(1).unsqueeze(1) == classes[:, None]).to(dtype)
 
 
 def pooling_for(size: tuple[int, int], *, least: int, most_nodes: int) -> int:
