@@ -24,10 +24,12 @@ for _ in range(3):
     print("x" * 100_000, flush=True)
     print("y", file=sys.stderr, flush=True)
 open(sys.argv[1], "w").write("done")"""
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
 CHILD = """import os, sys, time
 from labkit.batch.signals import exit_with_parent, stoppable
 with stoppable():
     exit_with_parent()
+    print("ready", flush=True)
     time.sleep(60)"""
 
 
@@ -37,7 +39,7 @@ with stoppable():
 )
 def test_a_signal_ends_the_block_once(number, code):
     ended = []
-    with pytest.raises(Stopped) as caught, stoppable():
+    with pytest.raises(Stopped) as caught, stoppable():  # noqa: PT012
         try:
             signal.raise_signal(number)
         finally:
@@ -90,18 +92,13 @@ def test_a_parent_that_is_none_is_explained(monkeypatch, text):
     assert PARENT not in os.environ
 
 
-def test_a_job_ends_when_its_scheduler_is_gone(tmp_path):
-    script = (
-        f"export {PARENT}=$$; \"{sys.executable}\" -c '{CHILD}' & echo $! > {tmp_path}/pid; wait"
-    )
-    scheduler = subprocess.Popen(
-        ["sh", "-c", script], cwd=project_root(), stderr=subprocess.DEVNULL
-    )
-    wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text().strip())
-    child = int((tmp_path / "pid").read_text())
-    scheduler.kill()
-    scheduler.wait()
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child), 20)
+def test_a_job_ends_when_its_scheduler_is_gone():
+    script = f"export {PARENT}=$$; '{sys.executable}' -c '{CHILD}' & echo $!; wait"
+    with subprocess.Popen(["sh", "-c", script], cwd=project_root(), **PIPES) as scheduler:
+        child = int(scheduler.stdout.readline())
+        assert scheduler.stdout.readline() == "ready\n"
+        scheduler.kill()
+        wait_for(lambda: not Path(f"/proc/{child}").exists() or _is_zombie(child), 20)
 
 
 def _is_zombie(pid: int) -> bool:

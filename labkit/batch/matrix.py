@@ -186,8 +186,10 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
     both = roles["teacher"] | roles["student"]
     given: list[tuple[str, str, set[str]]] = []
     for full in matrix.settings:
-        role, _, name = full.partition(".")
-        given.append(("settings", *((name, roles[role]) if role in roles else (full, both))))
+        role, dot, name = full.partition(".")
+        given.append(
+            ("settings", *((name, roles[role]) if dot and role in roles else (full, both)))
+        )
     noise = roles["teacher"] - set(TrainSettings.model_fields) - {"assisted"}
     given += [("noise", name, noise) for name in matrix.noise]
     for who, values in matrix.teachers.items():
@@ -218,7 +220,7 @@ def _check_axes(matrix: Matrix) -> Iterator[str]:
     for name, values in axes.items():
         if not values or len(set(values)) < len(values):
             yield f"{name}: got {echo(values)}; expected each value once, and at least one."
-    for seed in (min(matrix.seeds), max(matrix.seeds)):
+    for seed in {min(matrix.seeds), max(matrix.seeds)}:
         if not 0 <= seed <= LARGEST_SEED:
             yield f"seeds: got {echo(seed)}; expected whole numbers from 0 to {LARGEST_SEED}."
     if local := LOCAL_FIELDS & matrix.noise.keys():

@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from labkit.batch.private import private_folder
-from labkit.batch.signals import LOST_READER, stoppable
+from labkit.batch.signals import stoppable
 from labkit.errors import FileError, NotebookError, Stopped
 from labkit.records.files import cannot_write, write_text
 from labkit.records.locks import lock
@@ -214,7 +214,5 @@ class _Tee:
     def _print(self, action: Any) -> None:
         try:
             action()
-        except OSError as error:
-            if error.errno not in LOST_READER:
-                raise
+        except OSError:
             self.printed = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115

@@ -1,7 +1,6 @@
 """Signals, closed terminals and lost parents: what ends a command, and what must not."""
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -13,11 +12,6 @@ from typing import IO, Any
 from labkit.errors import SettingsError, Stopped
 
 PARENT = "LABKIT_PARENT"  # process id of the scheduler; a job ends when that process is gone
-LOST_READER = (
-    errno.EPIPE,
-    errno.EIO,
-    errno.EBADF,
-)  # closed pipe, closed terminal, closed descriptor
 
 
 @contextlib.contextmanager
@@ -88,7 +82,7 @@ def _parent(text: str) -> int:
 
 
 def keep_going_without_readers() -> None:
-    """Make output safe to lose: a closed pipe, terminal or descriptor drops what is printed."""
+    """Make output safe to lose: a closed pipe, terminal or full disk drops what is printed."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -105,7 +99,7 @@ def keep_going_without_readers() -> None:
 
 
 class _Droppable:
-    """A standard stream that turns into the null device when nobody can read it any more."""
+    """A standard stream that turns into the null device when it cannot be written any more."""
 
     def __init__(self, stream: IO[str], number: int) -> None:
         self._stream, self._number = stream, number
@@ -123,9 +117,7 @@ class _Droppable:
     def _or_discard(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            if error.errno not in LOST_READER:
-                raise
+        except OSError:
             _discard(self._number)  # what is still buffered goes there too
 
     def __getattr__(self, name: str) -> Any:
