@@ -1,4 +1,7 @@
-"""Small networks and scenes for attribution tests. Nothing here is random from one call to the next."""
+"""Small networks and scenes for attribution tests.
+
+Nothing here is random from one call to the next.
+"""
 
 import contextlib
 import random
@@ -9,10 +12,37 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.method import full_size
+from labkit.method import Outputs, full_size
 from labkit.networks import SegmentationNetwork, build_network
 
 NUM_CLASSES, SIZE, CATEGORY = 4, 64, 1
+
+
+class _TinyEncoder(nn.Module):
+    def __init__(self, label_channels: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3 + label_channels, 6, 3, stride=2, padding=1, bias=True)
+        self.norm = nn.BatchNorm2d(6)
+        self.relu = nn.ReLU(inplace=True)
+        self.body = nn.Conv2d(6, 8, 3, padding=1)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.body(self.relu(self.norm(self.stem(inputs)))).tanh()
+
+
+class TinyAssisted(nn.Module):
+    """Four small layers with a biased stem; logits at stride 2, sides of multiples of 32."""
+
+    def __init__(self, label_channels: int = 1) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.encoder, self.head = _TinyEncoder(label_channels), nn.Conv2d(8, NUM_CLASSES, 1)
+        self.label_channels = label_channels
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        features = self.encoder(inputs)
+        return Outputs(self.head(features), 2, {}, (features,))
 
 
 @cache
@@ -24,7 +54,9 @@ def shared_network(encoder: str = "resnet18", architecture: str = "unet") -> Seg
 def lively_network(
     encoder: str = "resnet18", *, architecture: str = "unet", label_init: str = "normal"
 ) -> SegmentationNetwork:
-    """An assisted network in eval mode whose BatchNorms have statistics, gains of both signs and shifts."""
+    """An assisted network in eval mode whose BatchNorms have statistics, gains of both signs and
+    shifts.
+    """
     network = build_network(
         architecture, encoder, num_classes=NUM_CLASSES, label_channels=1, label_init=label_init
     )

@@ -1,4 +1,5 @@
-"""LayerCAM of the joint evidence at deeper layers, by name. Beyond the stem image and label have met: there is one map.
+"""LayerCAM of the joint evidence at deeper layers, by name. Behind the stem image and label are
+mixed: there is one map.
 
 Source: LayerCAM, Jiang et al. 2021, doi 10.1109/TIP.2021.3089943.
 """
@@ -10,23 +11,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.attribution.layercam import layercam
-from labkit.attribution.passes import (
+from labkit.attribution.common import (
     Region,
     Score,
+    check_categories,
     check_request,
-    checked_categories,
     class_region,
     class_score,
+    eval_float32,
     full_size_logits,
     hooks,
-    looking_into,
-    modules_with_parameters,
-    passed_on,
+    record_and_clone,
     without_padding,
 )
-from labkit.config import nearest_name
-from labkit.models import SegmentationNetwork
+from labkit.attribution.layercam import layercam
+from labkit.errors import nearest_name
+from labkit.networks import SegmentationNetwork
 
 GAMMA = 2.0  # of the authors' scaling before the maximum
 
@@ -36,6 +36,7 @@ class JointMaps(NamedTuple):
 
     layers: dict[str, Tensor]  # by name, (N, H, W), at least 0, unscaled: logits of the class score
     scaled: dict[str, Tensor]  # the same in 0-1, as they are combined
+    strides: dict[str, int]  # by name, input pixels per position of the layer's own map
     combined: Tensor  # (N, H, W), 0-1
     score: Tensor  # (N,); NaN where the region is empty, and so are the maps
     present: Tensor  # (N,) bool, False flags those frames
@@ -56,36 +57,47 @@ def joint_layercam(
     """LayerCAM at named layers, and all of them in one map.
 
     Args:
-        layers: names of modules below `network.network`, such as "encoder.layer2"; see `layer_names`.
-        combine: "max" = element-wise maximum of tanh(2 * map / its maximum), as LayerCAM's authors do; "mean" = mean of the maps
-            each scaled to 0-1, scaled again, as the grad-cam library does.
+        layers: names of the network's modules, such as "encoder.layer2"; see `layer_names`.
+        combine: "max" = element-wise maximum of tanh(2 * map / its maximum), as LayerCAM's authors
+            do; "mean" = mean of the maps each scaled to 0-1, scaled again, as the grad-cam library
+            does.
         others: as for `branch_layercam`.
 
     Raises:
         ValueError: no such layer, or its output is no feature map, or as `branch_layercam`.
 
-    Differs: the authors scale the maps of their first three stages only; here every layer is scaled.
+    Differs: the authors scale the maps of their first three stages only; here every layer is
+        scaled.
     """
     check_request(network, images, label_channel, region=region, score=score, target=target)
     if combine not in ("max", "mean"):
         raise ValueError(f"joint_layercam: combine {combine!r}; expected max or mean.")
-    with looking_into(network, images.device) as looked_at:
-        seen = {}
-        with hooks([_found(looked_at, name).register_forward_hook(_keeping(name, seen)) for name in layers]):
-            logits = full_size_logits(looked_at, images.clone().requires_grad_(), label_channel)
-        (category,) = checked_categories(category, logits.shape[1])
+    with eval_float32(network, images.device) as explained:
+        records = {}
+        modules = [(name, _find(explained, name)) for name in layers]
+        with hooks(
+            [module.register_forward_hook(_recorder(name, records)) for name, module in modules]
+        ):
+            logits = full_size_logits(explained, images.clone().requires_grad_(), label_channel)
+        (category,) = check_categories(category, logits.shape[1])
         inside = class_region(logits.detach(), category=category, region=region, target=target)
         value = class_score(logits, inside, category=category, score=score)
-        absent = [name for name in layers if name not in seen]
-        if absent:
-            raise ValueError(f"joint_layercam: layer {', '.join(absent)} takes no part in a prediction; choose another.")
-        outputs = [seen[name] for name in layers]
-        gradients = torch.autograd.grad(value.nansum(), outputs, allow_unused=True, materialize_grads=True)
+        unused = [name for name in layers if name not in records]
+        if unused:
+            raise ValueError(
+                f"joint_layercam: layer {', '.join(unused)} takes no part in a prediction; choose "
+                "another."
+            )
+        outputs = [records[name] for name in layers]
+        gradients = torch.autograd.grad(
+            value.nansum(), outputs, allow_unused=True, materialize_grads=True
+        )
     empty = value.detach().isnan()
-    coarse = {
-        name: without_padding(layercam(seen[name].detach(), one).relu(), images.shape[2:]).masked_fill(empty[:, None, None], torch.nan)
-        for name, one in zip(layers, gradients, strict=True)
-    }
+    coarse, strides = {}, {}
+    for name, output, gradient in zip(layers, outputs, gradients, strict=True):
+        maps = without_padding(layercam(output.detach(), gradient).relu(), images.shape[2:])
+        coarse[name] = maps.masked_fill(empty[:, None, None], torch.nan)
+        strides[name] = round(images.shape[3] / maps.shape[2])
     fine = {name: _upsampled(one, images) for name, one in coarse.items()}
     if combine == "max":
         scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in fine.items()}
@@ -93,44 +105,59 @@ def joint_layercam(
     else:
         scaled = {name: _upsampled(_unit(one), images) for name, one in coarse.items()}
         combined = _unit(torch.stack(list(scaled.values())).mean(0))
-    return JointMaps(fine, scaled, combined, value.detach(), ~empty)
+    return JointMaps(fine, scaled, strides, combined, value.detach(), ~empty)
 
 
 def layer_names(network: SegmentationNetwork, *, with_maps: bool = False) -> list[str]:
-    """Names of the network's pieces in the order they run, from the stem to the logits; each holds parameters.
+    """Names of the network's pieces in the order they run, from the stem to the logits; each holds
+    parameters.
 
     A piece is named down to its first number: encoder.layer1.0, decoder.blocks.3.
 
     Args:
-        with_maps: only those that run once and give a feature map (1, D, h, w), as `joint_layercam` needs.
+        with_maps: only those that run once and return a feature map (1, D, h, w), as
+            `joint_layercam` needs.
     """
     ran: list[str] = []
     outputs: dict[str, list[int]] = {}
-    noting = [
-        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
-        for name, module in modules_with_parameters(network.network)
-    ]
-    noting += [
-        module.register_forward_hook(lambda _, inputs, output, name=name: outputs.setdefault(name, []).append(getattr(output, "ndim", 0)))
-        for name, module in network.network.named_modules()
-    ]
+
+    def note_output(name: str, output: object) -> None:
+        outputs.setdefault(name, []).append(getattr(output, "ndim", 0))
+
+    handles = []
+    for name, module in named_layers(network).items():
+        if module._parameters:
+            handles.append(module.register_forward_pre_hook(lambda *_, name=name: ran.append(name)))
+        handles.append(
+            module.register_forward_hook(lambda *call, name=name: note_output(name, call[2]))
+        )
     device = next(network.parameters()).device
-    with hooks(noting), looking_into(network, device) as looked_at, torch.no_grad():  # a float32 copy carries the hooks along
-        looked_at(torch.zeros(1, 3 + network.label_channels, 64, 64, device=device))
+    with hooks(handles), eval_float32(network, device) as explained, torch.no_grad():
+        explained(
+            torch.zeros(1, 3 + network.label_channels, 64, 64, device=device)
+        )  # a float32 copy keeps the hooks
     pieces = list(dict.fromkeys(piece_of(name) for name in ran))
     return [name for name in pieces if outputs.get(name) == [4]] if with_maps else pieces
+
+
+def named_layers(network: SegmentationNetwork) -> dict[str, nn.Module]:
+    """Modules of encoder, decoder and head by name; auxiliary heads take no part in a prediction."""
+    inner = getattr(network, "network", network)
+    return {name: module for name, module in inner.named_modules() if name}
 
 
 def piece_of(name: str) -> str:
     """A module's name down to its first number: "encoder.layer1.0.conv1" -> "encoder.layer1.0"."""
     parts = name.split(".")
-    number = next((place for place, part in enumerate(parts) if part.isdigit()), len(parts))
+    number = next((i for i, part in enumerate(parts) if part.isdigit()), len(parts))
     return ".".join(parts[: number + 1])
 
 
 def _upsampled(maps: Tensor, images: Tensor) -> Tensor:
     """(N, h, w) -> (N, H, W)."""
-    return F.interpolate(maps[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+    return F.interpolate(maps[:, None], images.shape[2:], mode="bilinear", align_corners=False)[
+        :, 0
+    ]
 
 
 def _unit(maps: Tensor) -> Tensor:
@@ -143,20 +170,29 @@ def _largest(maps: Tensor) -> Tensor:
     return maps.amax((1, 2), keepdim=True).clamp(min=1e-12)
 
 
-def _found(network: SegmentationNetwork, name: str) -> nn.Module:
-    known = dict(network.network.named_modules())
-    if name not in known or not name:
-        pieces = list(dict.fromkeys(piece_of(one) for one in known if one))
-        raise ValueError(f"joint_layercam: no layer {name!r}; {nearest_name(name, known)} It has {', '.join(pieces)}, and what they hold.")
+def _find(network: SegmentationNetwork, name: str) -> nn.Module:
+    known = named_layers(network)
+    if name not in known:
+        pieces = ", ".join(dict.fromkeys(piece_of(one) for one in known))
+        raise ValueError(
+            f"joint_layercam: no layer {name!r}; {nearest_name(name, known)} The network has "
+            f"{pieces}, and their parts."
+        )
     return known[name]
 
 
-def _keeping(name: str, seen: dict):
+def _recorder(name: str, records: dict):
     def keep(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-        if name in seen:
-            raise ValueError(f"joint_layercam: layer {name} runs more than once in a pass; choose one that runs once.")
+        if name in records:
+            raise ValueError(
+                f"joint_layercam: layer {name} runs more than once in a pass; choose one that runs "
+                "once."
+            )
         if not isinstance(output, Tensor) or output.ndim != 4:
-            raise ValueError(f"joint_layercam: layer {name} gives no feature map (N, D, h, w); choose a convolutional one.")
-        return passed_on(output, seen, name)
+            raise ValueError(
+                f"joint_layercam: layer {name} returns no feature map (N, D, h, w); choose a "
+                "convolutional one."
+            )
+        return record_and_clone(output, records, name)
 
     return keep

@@ -1,6 +1,8 @@
-"""The same question asked of the grad-cam library, as most papers draw it. The only door to pytorch_grad_cam.
+"""The same maps by the grad-cam library, as most papers draw them; the only module that imports
+pytorch_grad_cam.
 
-It scales every map to 0-1 on its own, so maps of two inputs lose their common scale; `03_analysis` shows this beside ours.
+The library scales every map to 0-1 on its own, so maps of two inputs lose their common scale;
+`04_attribution` draws both.
 """
 
 import copy
@@ -10,17 +12,21 @@ import torch
 from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
-from labkit.attribution.passes import IMAGE_CHANNELS, full_precision
-from labkit.models import SegmentationNetwork, find_stem, pad_sides
+from labkit.attribution.common import IMAGE_CHANNELS, full_precision
+from labkit.method import full_size
+from labkit.networks import SegmentationNetwork, find_stem, pad_sides
 
 
 class SplitStem(nn.Module):
-    """A stem as two convolutions that add up, so that a library can look at either."""
+    """A stem as two convolutions that add up, so that a library can hook either."""
 
     def __init__(self, stem: nn.Conv2d) -> None:
         super().__init__()
         self.image, self.label = copy.deepcopy(stem), copy.deepcopy(stem)
-        self.image.in_channels, self.label.in_channels = IMAGE_CHANNELS, stem.in_channels - IMAGE_CHANNELS
+        self.image.in_channels, self.label.in_channels = (
+            IMAGE_CHANNELS,
+            stem.in_channels - IMAGE_CHANNELS,
+        )
         self.image.weight = nn.Parameter(stem.weight.detach()[:, :IMAGE_CHANNELS].clone())
         self.label.weight = nn.Parameter(stem.weight.detach()[:, IMAGE_CHANNELS:].clone())
         self.image.bias, self.label.bias = None, None
@@ -42,23 +48,30 @@ class MeanLogit:
 
 
 class FullSize(nn.Module):
-    """A network whose forward gives full-size logits."""
+    """A network whose forward returns full-size logits (N, K, H, W)."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.network.to_full_size(self.network(inputs), inputs.shape[2:])
+        outputs = self.network(inputs)
+        return full_size(outputs.logits, outputs.stride, inputs.shape[2:])
 
 
 def library_layercam(
-    network: SegmentationNetwork, images: Tensor, label_channel: Tensor, *, category: int, region: Tensor
+    network: SegmentationNetwork,
+    images: Tensor,
+    label_channel: Tensor,
+    *,
+    category: int,
+    region: Tensor,
 ) -> dict[str, np.ndarray]:
-    """pytorch_grad_cam.LayerCAM at the image and at the label half of the stem, scaled as the library scales.
+    """pytorch_grad_cam.LayerCAM at the image and at the label half of the stem, scaled as the
+    library scales.
 
     Args:
-        network: an assisted network; a float32 copy is worked on, the original is not touched.
+        network: an assisted network; a float32 copy is used, the original is not changed.
         images: (N, 3, H, W); label_channel: (N, C, H, W).
         region: (N, H, W) bool, not empty in any frame: where the logit of `category` is averaged.
 
@@ -70,7 +83,9 @@ def library_layercam(
     split = SplitStem(stem)
     full.network.encoder.set_submodule(name, split)
     full.requires_grad_(True)  # the library crashes on frozen parameters
-    inputs = pad_sides(torch.cat([images, label_channel], dim=1).float())  # the library places maps by the input's size
+    inputs = pad_sides(
+        torch.cat([images, label_channel], dim=1).float()
+    )  # the library places maps by the input's size
     height, width = images.shape[2:]
     inside = torch.zeros(inputs[:, 0].shape, dtype=torch.bool, device=region.device)
     inside[:, :height, :width] = region

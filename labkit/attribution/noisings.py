@@ -1,4 +1,4 @@
-"""Maps under several noisings of the same label: their mean, and how far they differ."""
+"""Maps under several noisings of the same label: their mean and their deviation."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 
 from labkit.attribution.layercam import BranchMaps, branch_layercam, label_share
-from labkit.models import SegmentationNetwork
+from labkit.networks import SegmentationNetwork
 
 
 class NoisedMaps(NamedTuple):
-    """Branch maps over M noisings. Deviations have ddof 1 and are NaN for one noising; shapes as in `BranchMaps`."""
+    """Branch maps over M noisings.
+
+    Deviations have ddof 1 and are NaN for one noising; shapes as in `BranchMaps`.
+    """
 
     mean: BranchMaps  # over the noisings in which the region is not empty
     image_std: Tensor  # (N, h, w)
@@ -19,7 +22,9 @@ class NoisedMaps(NamedTuple):
     share: Tensor  # (M, N), label share under each noising
 
 
-def noised_layercam(network: SegmentationNetwork, images: Tensor, label_channels: Iterable[Tensor], **options) -> NoisedMaps:
+def noised_layercam(
+    network: SegmentationNetwork, images: Tensor, label_channels: Iterable[Tensor], **options
+) -> NoisedMaps:
     """`branch_layercam` under each of several label channels, averaged.
 
     Args:
@@ -28,18 +33,21 @@ def noised_layercam(network: SegmentationNetwork, images: Tensor, label_channels
         options: as for `branch_layercam`.
 
     Raises:
-        ValueError: no label channel came, or as `branch_layercam`.
+        ValueError: no label channel, or as `branch_layercam`.
     """
-    found = [branch_layercam(network, images, one, **options) for one in label_channels]
-    if not found:
-        raise ValueError("noised_layercam: no label channel came; expected at least one noising.")
-    stacked = BranchMaps(*(torch.stack(parts) for parts in zip(*found, strict=True)))
+    maps = [branch_layercam(network, images, one, **options) for one in label_channels]
+    if not maps:
+        raise ValueError("noised_layercam: got no label channel; expected at least one noising.")
+    stacked = BranchMaps(*(torch.stack(parts) for parts in zip(*maps, strict=True)))
     mean = BranchMaps(*(part.nanmean(0) for part in stacked[:-1]), stacked.present.any(0))
-    return NoisedMaps(mean, nan_std(stacked.image), nan_std(stacked.label), torch.stack([label_share(maps) for maps in found]))
+    shares = torch.stack([label_share(one) for one in maps])
+    return NoisedMaps(mean, nan_std(stacked.image), nan_std(stacked.label), shares)
 
 
 def nan_std(values: Tensor) -> Tensor:
-    """Standard deviation over the first axis, ddof 1, NaN left out; NaN where fewer than two values are left."""
+    """Standard deviation over the first axis, ddof 1, NaN left out; NaN where fewer than two values
+    are left.
+    """
     count = (~values.isnan()).sum(0)
     squares = (values - values.nanmean(0)).square().nansum(0)
     return (squares / torch.where(count > 1, count - 1, torch.nan)).sqrt()

@@ -1,59 +1,137 @@
-"""Do the maps depend on the network and on the label? Weights randomised piece by piece from the top, labels permuted.
-
-Source: Adebayo et al. 2018, arXiv 1810.03292.  Differs: weights are redrawn with the trained tensor's own mean and deviation,
-BatchNorm's running statistics stay, and no threshold is set: a map at the stem keeps its activation whatever lies above.
+"""Maps of one class while the network's weights are randomised piece by piece, and while its label
+is permuted.
 """
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import torch
+import numpy as np
+import pandas as pd
 from torch import Tensor
 
-from labkit.attribution.layers import layer_names, piece_of
-from labkit.attribution.passes import modules_with_parameters
-from labkit.models import SegmentationNetwork
+from labkit.attribution.common import rank_correlation
+from labkit.attribution.layercam import BranchMaps, BranchMeans, branch_layercam
+from labkit.attribution.randomise import cascading_randomisation, permute_label
+from labkit.attribution.request import (
+    Request,
+    altered,
+    measured_means,
+    noise_label,
+    scoring_batch,
+)
+from labkit.datasets import ScoringBatch
+from labkit.method import stream_generator
+from labkit.networks import SegmentationNetwork
+from labkit.training.experiment import Experiment
+
+FRACTIONS = (0.1, 0.25, 0.5, 1.0)  # of the label's pixels that change places
 
 
-@torch.no_grad()
-def cascading_randomisation(network: SegmentationNetwork, *, generator: torch.Generator) -> Iterator[tuple[str, SegmentationNetwork]]:
-    """The network with more and more of its pieces randomised, from the logits down to the stem.
+class SanityStep(NamedTuple):
+    """Maps after one more change, compared with those of the trained teacher."""
+
+    kind: str  # weights or label
+    name: str  # the last change; "as trained" or "true label" for the first step
+    image_map: Tensor  # (h, w) of the first frame, unscaled
+    label_map: Tensor  # (h, w)
+    image: float  # Spearman's correlation with the trained teacher's map, mean over frames
+    label: float
+
+
+def sanity_steps(
+    experiment: Experiment, index: Sequence[int], *, category: int, request: Request, seed: int
+) -> list[SanityStep]:
+    """The maps of a class on frames of the validation split, step by step; each step keeps the
+    changes before it.
 
     Args:
-        network: not changed; one copy is worked on.
-        generator: on the CPU.
+        experiment: an assisted teacher, complete.
+        index: frames that hold the class.
+        seed: of the random weights and permutations.
 
-    Yields:
-        The piece randomised last, and the copy (the same object each time).
+    The region is where the label holds the class, because the prediction of a randomised network is
+    random; with a permuted label it is still that of the true one.
     """
-    changed = copy.deepcopy(network)
-    held = modules_with_parameters(changed.network)
-    for piece in reversed(layer_names(network)):
-        for name, module in held:
-            if piece_of(name) == piece:
-                for parameter in module.parameters(recurse=False):
-                    _redraw(parameter, generator)
-        yield piece, changed
+    batches = [scoring_batch(experiment, experiment.val_split, [i], foreign=True) for i in index]
+    trained_means = measured_means(experiment, request)
+    labels = [batch.label for batch in batches]
+
+    def maps(
+        network: SegmentationNetwork, means: BranchMeans | None, labels: Sequence[Tensor]
+    ) -> list[BranchMaps]:
+        return [
+            _maps(experiment, network, batch, label, means, category=category, request=request)
+            for batch, label in zip(batches, labels, strict=True)
+        ]
+
+    trained = maps(experiment.network, trained_means, labels)
+    steps = [_step("weights", "as trained", trained, trained)]
+    generator = stream_generator("sanity weights", seed)
+    for piece, network in cascading_randomisation(experiment.network, generator=generator):
+        means = measured_means(altered(experiment, network=network), request)
+        steps.append(_step("weights", piece, maps(network, means, labels), trained))
+    steps.append(_step("label", "true label", trained, trained))
+    for name, changed in _changed_labels(batches, seed):
+        steps.append(
+            _step("label", name, maps(experiment.network, trained_means, changed), trained)
+        )
+    return steps
 
 
-def permute_label(target: Tensor, fraction: float, *, generator: torch.Generator) -> Tensor:
-    """Targets (N, H, W) in which a share of each frame's pixels has changed places among themselves; class counts stay.
-
-    Args:
-        fraction: 0-1 of the pixels, chosen at random.
-        generator: on the CPU.
-    """
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"permute_label: fraction {fraction}; expected 0-1.")
-    flat = target.flatten(1).clone()
-    for row in flat:
-        chosen = torch.randperm(len(row), generator=generator)[: round(fraction * len(row))].to(target.device)
-        row[chosen] = row[chosen[torch.randperm(len(chosen), generator=generator).to(target.device)]]
-    return flat.view_as(target)
+def steps_table(steps: list[SanityStep]) -> pd.DataFrame:
+    """Columns kind, step, image and label: Spearman's correlation with the trained teacher's map."""
+    rows = [
+        {"kind": step.kind, "step": step.name, "image": step.image, "label": step.label}
+        for step in steps
+    ]
+    return pd.DataFrame(rows)
 
 
-def _redraw(parameter: Tensor, generator: torch.Generator) -> None:
-    """Normal values with the tensor's own mean and deviation (of all its values; a lone value keeps its own)."""
-    std = parameter.float().std() if parameter.numel() > 1 else torch.zeros((), device=parameter.device)
-    drawn = torch.randn(parameter.shape, generator=generator).to(parameter.device)
-    parameter.copy_(parameter.float().mean() + std * drawn)
+def _changed_labels(batches: list[ScoringBatch], seed: int) -> list[tuple[str, list[Tensor]]]:
+    """Labels permuted more and more, and last the foreign label where the split has one."""
+    changed = []
+    for fraction in FRACTIONS:
+        permuted = [
+            permute_label(batch.label, fraction, generator=stream_generator("sanity label", seed))
+            for batch in batches
+        ]
+        changed.append((f"{fraction:.0%} permuted", permuted))
+    if all(batch.foreign_label is not None for batch in batches):
+        changed.append(("foreign label", [batch.foreign_label for batch in batches]))
+    return changed
+
+
+def _maps(
+    experiment: Experiment,
+    network: SegmentationNetwork,
+    batch: ScoringBatch,
+    label: Tensor,
+    means: BranchMeans | None,
+    *,
+    category: int,
+    request: Request,
+) -> BranchMaps:
+    channel = noise_label(experiment, label, batch, seed=request.seed)
+    return branch_layercam(
+        network, batch.images, channel, means=means, category=category, region="true",
+        target=batch.label, score=request.score, layer=request.layer,
+    )  # fmt: skip
+
+
+def _step(kind: str, name: str, maps: list[BranchMaps], trained: list[BranchMaps]) -> SanityStep:
+    image, label = (
+        _mean_rank(
+            [getattr(one, branch) for one in maps], [getattr(one, branch) for one in trained]
+        )
+        for branch in ("image", "label")
+    )
+    return SanityStep(kind, name, maps[0].image[0].cpu(), maps[0].label[0].cpu(), image, label)
+
+
+def _mean_rank(maps: list[Tensor], others: list[Tensor]) -> float:
+    """Spearman's correlation over positions, mean over the frames in which both maps vary."""
+    ranks = [
+        rank_correlation(one.cpu(), other.cpu()) for one, other in zip(maps, others, strict=True)
+    ]
+    known = [rank for rank in ranks if rank == rank]
+    return float(np.mean(known)) if known else float("nan")

@@ -34,10 +34,12 @@ def contribution_figure(
     category: str,
     limit: float,
 ) -> Figure:
-    """Evidence for one class through the image and through the label, in one scale, and the label's share.
+    """Evidence for one class through the image and through the label, in one scale, and the label's
+    share.
 
     Args:
-        images: (3, H, W) uint8, of any sizes; outlines: (H, W) bool, where the label holds the class.
+        images: (3, H, W) uint8, of any sizes; outlines: (H, W) bool, where the label holds the
+            class.
         image_maps, label_maps: (h, w) branch maps, unscaled; NaN where the class has no region.
         shares: label share over each whole frame, 0-1.
         deviations: of the shares over noisings; NaN for one noising.
@@ -49,7 +51,9 @@ def contribution_figure(
         lying = {"extent": extent(outlines[row])}
         show(axes[0], picture(images[row]))
         for cell, maps in zip(axes[1:3], (image_maps, label_maps), strict=True):
-            evidence = cell.imshow(np.asarray(maps[row]), cmap=EVIDENCE, vmin=0, vmax=limit, **lying)
+            evidence = cell.imshow(
+                np.asarray(maps[row]), cmap=EVIDENCE, vmin=0, vmax=limit, **lying
+            )
         part = local_share(image_maps[row], label_maps[row], limit)
         axes[3].set_facecolor("0.6")
         share = axes[3].imshow(part, cmap=SHARES, vmin=0, vmax=1, **lying)
@@ -63,7 +67,9 @@ def contribution_figure(
 
 
 def local_share(image_map: Tensor, label_map: Tensor, limit: float) -> np.ndarray:
-    """Label share at every position, 0-1; NaN where both together have little evidence or there is no map."""
+    """Label share at every position, 0-1; NaN where both together have little evidence or there is
+    no map.
+    """
     total = image_map + label_map
     enough = total > LEAST_EVIDENCE * limit
     return torch.where(enough, label_map / total.clamp(min=1e-12), torch.nan).numpy()
@@ -132,15 +138,16 @@ def layers_figure(
 
 
 def sanity_figure(outline: Tensor, steps: Sequence[Any]) -> Figure:
-    """Rank correlation with the trained teacher's maps, step by step, and below it the maps of one frame as ranks.
+    """Rank correlation with the trained teacher's maps, step by step, and below it the maps of one
+    frame as ranks.
 
-    Maps are drawn as ranks within each map, which is what the correlation compares: a randomised network has no common unit
-    with the trained one.
+    Maps are drawn as ranks within each map, which is what the correlation compares: a randomised
+    network has no common unit with the trained one.
 
     Args:
         outline: (H, W) bool, where the label holds the class.
-        steps: with the fields kind ("weights" or "label"), name, image_map (h, w), label_map (h, w), image and label
-            (correlations of both maps), in order.
+        steps: with the fields kind ("weights" or "label"), name, image_map (h, w), label_map (h,
+            w), image and label (correlations of both maps), in order.
     """
     kinds = {kind: [step for step in steps if step.kind == kind] for kind in ("weights", "label")}
     strip = 2 * WIDTH / MOST_STEPS * ratio(outline) + 0.3  # inches: two rows of maps and a title

@@ -37,14 +37,17 @@ COLUMNS = 3  # loss panels in a row
 def curves_figure(
     logs: Mapping[str, Sequence[dict]], *, kinds: Mapping[str, str] | None = None
 ) -> Figure:
-    """Training of several runs: validation mIoU and reliance above, the loss terms of every run in a panel of its own below.
+    """Training of several runs: validation mIoU and reliance above, the loss terms of every run in
+    a panel of its own below.
 
     Args:
         logs: rows of log.jsonl by the run's name.
         kinds: kind of each run (`Run.kind`), for its colour; None: one colour each.
     """
     evaluated = {name: [row for row in rows if "miou" in row] for name, rows in logs.items()}
-    assisted = [name for name, rows in evaluated.items() if rows and "true_label" in rows[0]["miou"]]
+    assisted = [
+        name for name, rows in evaluated.items() if rows and "true_label" in rows[0]["miou"]
+    ]
     given = kinds or {}
     styles = dict(zip(logs, row_styles(given.get(name, "") for name in logs), strict=True))
     loss_rows = -(-len(logs) // COLUMNS)
@@ -65,7 +68,8 @@ def curves_figure(
 
 
 def noise_sweep_figure(table: pd.DataFrame) -> Figure:
-    """Reliance and label gain above, label share below, over the noise at evaluation time; training's value is marked.
+    """Reliance and label gain above, label share below, over the noise at evaluation time;
+    training's value is marked.
 
     Args:
         table: columns varied, value, trained, reliance, label_gain, layercam, shapley, removal.
@@ -104,7 +108,8 @@ def label_share_figure(table: pd.DataFrame) -> Figure:
     """Label share of every class by three methods, one row per class.
 
     Args:
-        table: columns class, layercam, shapley, removal, layercam_std, in percent; classes without a value have no point.
+        table: columns class, layercam, shapley, removal, layercam_std, in percent; classes without
+            a value have no point.
     """
     names = list(table["class"])[::-1]
     figure, axes = plt.subplots(figsize=(WIDTH, 0.32 * len(names) + 1.2), layout="constrained")

@@ -30,7 +30,9 @@ def picture(image: Tensor) -> np.ndarray:
 
 
 def frame_miou(prediction: Tensor, target: Tensor, num_classes: int) -> float:
-    """mIoU of one frame in percent, over the classes in its label or prediction; (H, W) class ids each."""
+    """mIoU of one frame in percent, over the classes in its label or prediction; (H, W) class ids
+    each.
+    """
     counts = count_pixels(prediction[None], target[None], num_classes=num_classes)
     return scores_from_counts(Counts(*(part[0] for part in counts))).miou
 
@@ -42,13 +44,15 @@ def hero_figure(
     predictions: Mapping[str, Tensor],
     info: DatasetInfo,
 ) -> Figure:
-    """The method on one frame: image, noised label and label above; predictions with their mIoU below.
+    """The method on one frame: image, noised label and label above; predictions with their mIoU
+    below.
 
     Args:
         image: (3, H, W) uint8.
         target: (H, W) class ids at the predictions' size.
         label_channel: (h, w), the channel the teacher reads.
-        predictions: (H, W) class ids by what is shown, such as teacher with label, teacher without, student.
+        predictions: (H, W) class ids by what is shown, such as teacher with label, teacher without,
+            student.
     """
     columns = max(3, len(predictions))
     legend = -(-info.num_classes // 8) * LEGEND_ROW + 0.1
@@ -101,7 +105,8 @@ def predictions_figure(
 def noising_figure(
     image: Tensor, target: Tensor, steps: NoisingSteps, codes: Tensor, info: DatasetInfo
 ) -> Figure:
-    """One frame's way through the label noising: one-hot, weighted, summed, noised (after the paper's figure 3).
+    """One frame's way through the label noising: one-hot, weighted, summed, noised (after the
+    paper's figure 3).
 
     Args:
         image: (3, H, W) uint8; target: (H, W).
@@ -126,9 +131,7 @@ def noising_figure(
     bar = top.colorbar(drawn, ax=list(axes), shrink=0.9, pad=0.02)
     bar.set_label("channel value", fontsize=SMALL)
     bar.ax.tick_params(labelsize=SMALL)
-    _class_grid(
-        middle, "1  one-hot", names, steps.one_hot[0], columns, cmap="gray", vmin=0, vmax=1
-    )
+    _class_grid(middle, "1  one-hot", names, steps.one_hot[0], columns, cmap="gray", vmin=0, vmax=1)
     weighted = [f"× {code:+.2f}" for code in codes]
     _class_grid(bottom, "2  weighted", weighted, steps.weighted[0, 0], columns, **scale)
     return figure

@@ -16,7 +16,8 @@ GAP = 0.08  # inches between panels
 
 
 class Panels:
-    """A grid of equal pictures, `WIDTH` inches wide; every row as high as its frame's shape asks for.
+    """A grid of equal pictures, `WIDTH` inches wide; every row as high as its frame's shape asks
+    for.
 
     Attributes:
         figure: the figure.
@@ -93,9 +94,7 @@ def show(axes: Axes, values: np.ndarray | Tensor | None, title: str = "", **opti
 def draw_outline(axes: Axes, outline: Tensor) -> None:
     """The border of a region (H, W) bool, white on black, visible on every ground."""
     if outline.any() and not outline.all():
-        line = axes.contour(
-            outline.float().numpy(), levels=[0.5], colors=["white"], linewidths=0.8
-        )
+        line = axes.contour(outline.float().numpy(), levels=[0.5], colors=["white"], linewidths=0.8)
         line.set_path_effects([withStroke(linewidth=1.6, foreground="black")])
 
 

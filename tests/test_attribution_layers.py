@@ -1,4 +1,6 @@
-"""Deeper layers against the library and by hand; randomised weights and permuted labels do what they say."""
+"""Deeper layers against the library and by hand; randomised weights and permuted labels do what
+they say.
+"""
 
 import copy
 
@@ -18,15 +20,19 @@ from labkit.attribution import (
     layercam,
     permute_label,
 )
-from labkit.attribution.layers import piece_of
+from labkit.attribution.layers import named_layers, piece_of
 from labkit.attribution.library import FullSize
-
-CATEGORY, SIZE = 1, 64
+from tests.small_networks import CATEGORY, SIZE, make_scene, make_target, shared_network
 
 
 @pytest.fixture(scope="module")
-def network(lively_network):
-    return lively_network("resnet18")
+def network():
+    return shared_network("resnet18")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene()
 
 
 def asked(scene, **options):
@@ -41,16 +47,22 @@ def test_the_mean_over_layers_equals_the_library(network, scene):
     names = ["encoder.layer1", "encoder.layer4", "decoder.blocks.2"]
     found = joint_layercam(network, images, label, layers=names, combine="mean", **asked(scene))
     full = FullSize(copy.deepcopy(network)).requires_grad_(True)
-    cam = LayerCAM(full, [full.network.network.get_submodule(name) for name in names])
-    targets = [lambda logits, where=where: logits[CATEGORY][where].mean() for where in target == CATEGORY]
+    cam = LayerCAM(full, [named_layers(full.network)[name] for name in names])
+    targets = [
+        lambda logits, where=where: logits[CATEGORY][where].mean() for where in target == CATEGORY
+    ]
     oracle = cam(torch.cat([images, label], 1), targets=targets)
     cam.activations_and_grads.release()
-    np.testing.assert_allclose(found.combined.numpy(), oracle, rtol=0, atol=1e-4)  # it adds 1e-7 to each maximum
+    np.testing.assert_allclose(
+        found.combined.numpy(), oracle, rtol=0, atol=1e-4
+    )  # it adds 1e-7 to each maximum
 
 
 def test_the_maximum_over_layers_is_the_authors(network, scene):
     images, label, _ = scene
-    found = joint_layercam(network, images, label, layers=["encoder.layer2", "decoder.blocks.4"], **asked(scene))
+    found = joint_layercam(
+        network, images, label, layers=["encoder.layer2", "decoder.blocks.4"], **asked(scene)
+    )
     scaled = [torch.tanh(2 * one / one.amax((1, 2), keepdim=True)) for one in found.layers.values()]
     torch.testing.assert_close(found.combined, torch.maximum(*scaled))
     assert found.layers["encoder.layer2"].shape == (2, SIZE, SIZE)
@@ -68,20 +80,30 @@ def test_at_the_stem_the_joint_map_is_the_sum_of_the_branches(network, scene):
 def test_layercam_and_label_share_of_hand_computed_numbers():
     activation, gradient = torch.tensor([[2.0, -3.0, 5.0], [1.0, 2.0, -1.0]]).view(2, 1, 3, 1, 1)
     assert layercam(activation, gradient).item() == 2 - 6
-    image, label = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]]), torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
-    share = label_share(BranchMaps(image, label, image, label, image + label, torch.zeros(2), torch.ones(2).bool()))
+    image, label = (
+        torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]]),
+        torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]]),
+    )
+    share = label_share(
+        BranchMaps(image, label, image, label, image + label, torch.zeros(2), torch.ones(2).bool())
+    )
     torch.testing.assert_close(share, torch.tensor([0.25, torch.nan]), equal_nan=True)
 
 
 @pytest.mark.parametrize(
     ("layers", "words"),
     [
-        (["encoder.layer5"], r"no layer 'encoder.layer5'; did you mean encoder\.layer\d\? It has encoder, .*encoder\.layer1\.0"),
-        (["encoder"], "encoder gives no feature map"),
+        (
+            ["encoder.layer5"],
+            r"no layer 'encoder.layer5'; did you mean encoder\.layer\d\? The network has encoder, .*encoder\.layer1\.0",
+        ),
+        (["encoder"], "encoder returns no feature map"),
         (["encoder.layer1.0.relu"], "runs more than once"),
     ],
 )
-def test_a_layer_that_does_not_serve_is_refused_with_those_that_exist(network, scene, layers, words):
+def test_a_layer_that_does_not_serve_is_refused_with_those_that_exist(
+    network, scene, layers, words
+):
     images, label, _ = scene
     with pytest.raises(ValueError, match=words):
         joint_layercam(network, images, label, layers=layers, **asked(scene))
@@ -95,7 +117,11 @@ def test_pieces_run_from_the_stem_to_the_logits(network):
     names = layer_names(network)
     assert names[0] == "encoder.conv1"
     assert names[-1] == "segmentation_head.0"
-    assert names.index("encoder.layer1.0") < names.index("encoder.layer4.1") < names.index("decoder.blocks.0")
+    assert (
+        names.index("encoder.layer1.0")
+        < names.index("encoder.layer4.1")
+        < names.index("decoder.blocks.0")
+    )
     assert [piece_of(name) for name in ("encoder.layer1.0.conv1", "encoder.conv1", "head.0")] == [
         "encoder.layer1.0",
         "encoder.conv1",
@@ -106,9 +132,26 @@ def test_pieces_run_from_the_stem_to_the_logits(network):
 
 def test_weights_are_randomised_from_the_top_and_the_network_itself_is_not(network):
     before = copy.deepcopy(network.state_dict())
+    trained = {
+        name: [p.clone() for p in module._parameters.values() if p is not None]
+        for name, module in named_layers(network).items()
+    }
     changed = []
-    for piece, copied in cascading_randomisation(network, generator=torch.Generator().manual_seed(0)):
-        differ = {name for name, value in copied.network.named_parameters() if not torch.equal(value, before[f"network.{name}"])}
+    for piece, copied in cascading_randomisation(
+        network, generator=torch.Generator().manual_seed(0)
+    ):
+        differ = {
+            f"{name}.{own}"
+            for name, module in named_layers(copied).items()
+            for own, (value, old) in enumerate(
+                zip(
+                    [p for p in module._parameters.values() if p is not None],
+                    trained[name],
+                    strict=True,
+                )
+            )
+            if not torch.equal(value, old)
+        }
         assert all(piece_of(name.rpartition(".")[0]) in [*changed, piece] for name in differ)
         assert any(name.startswith(f"{piece}.") for name in differ)
         changed.append(piece)
@@ -116,9 +159,12 @@ def test_weights_are_randomised_from_the_top_and_the_network_itself_is_not(netwo
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_a_permuted_label_keeps_its_counts(make_target):
+def test_a_permuted_label_keeps_its_counts():
     target = make_target(2, 32, 32)
-    half, whole = (permute_label(target, fraction, generator=torch.Generator().manual_seed(0)) for fraction in (0.5, 1.0))
+    half, whole = (
+        permute_label(target, fraction, generator=torch.Generator().manual_seed(0))
+        for fraction in (0.5, 1.0)
+    )
     assert torch.equal(permute_label(target, 0.0, generator=torch.Generator()), target)
     for found in (half, whole):
         assert torch.equal(found.flatten(1).sort(1).values, target.flatten(1).sort(1).values)

@@ -1,4 +1,6 @@
-"""Second opinions: Shapley values by their axioms, integrated gradients by completeness, deeper layers against the library."""
+"""Second opinions: Shapley values by their axioms, integrated gradients by completeness, deeper
+layers against the library.
+"""
 
 import copy
 
@@ -18,15 +20,20 @@ from labkit.attribution import (
     shapley_values,
     share_of,
 )
-from labkit.models import find_stem
+from labkit.networks import find_stem
+from tests.small_networks import CATEGORY, lively_network, logits_of, make_scene, shared_network
 
-CATEGORY = 1
 NOTHING = (torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64))
 
 
 @pytest.fixture(scope="module")
-def network(lively_network):
-    return lively_network("resnet18")
+def network():
+    return shared_network("resnet18")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene()
 
 
 def asked(scene, **options):
@@ -43,7 +50,9 @@ def players(x, y):
 @pytest.mark.parametrize(("a", "b", "c"), [(2.0, -3.0, 0.0), (1.5, 0.25, 4.0), (0.0, 0.0, -7.0)])
 def test_shapley_of_a_bilinear_function_shares_the_product_equally(a, b, c):
     x, y = players(3.0, -5.0)
-    found = shapley_values(coalitions(lambda x, y: a * x + b * y + c * x * y, x, y, baselines=NOTHING))
+    found = shapley_values(
+        coalitions(lambda x, y: a * x + b * y + c * x * y, x, y, baselines=NOTHING)
+    )
     torch.testing.assert_close(found.image, a * x + c * x * y / 2, rtol=1e-14, atol=1e-14)
     torch.testing.assert_close(found.label, b * y + c * x * y / 2, rtol=1e-14, atol=1e-14)
 
@@ -68,9 +77,16 @@ def test_players_alike_have_alike():
 
 
 def test_shapley_is_linear_in_the_game():
-    first, second = (Coalitions(*torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(s))) for s in (1, 2))
+    first, second = (
+        Coalitions(
+            *torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(s))
+        )
+        for s in (1, 2)
+    )
     both = Coalitions(*(2 * one - 3 * other for one, other in zip(first, second, strict=True)))
-    for found, one, other in zip(shapley_values(both), shapley_values(first), shapley_values(second), strict=True):
+    for found, one, other in zip(
+        shapley_values(both), shapley_values(first), shapley_values(second), strict=True
+    ):
         torch.testing.assert_close(found, 2 * one - 3 * other, rtol=1e-13, atol=1e-13)
 
 
@@ -84,7 +100,7 @@ def test_shapley_of_a_network_by_four_passes_written_out(network, scene, score, 
 
     @torch.no_grad()
     def logits(x, y):
-        return network(torch.cat([x, y], 1))
+        return logits_of(network, x, y)
 
     inside = target == CATEGORY if region == "true" else logits(images, label).argmax(1) == CATEGORY
 
@@ -99,16 +115,23 @@ def test_shapley_of_a_network_by_four_passes_written_out(network, scene, score, 
     wanted = (v(blank, label) - v(blank, zero) + v(images, label) - v(images, zero)) / 2
     found = branch_shapley(network, images, label, **asked(scene, region=region, score=score))
     torch.testing.assert_close(found.label, wanted, rtol=1e-4, atol=1e-5)
-    every = branch_shapley(network, images, label, **asked(scene, region=region, score=score, category=range(4)))
+    every = branch_shapley(
+        network, images, label, **asked(scene, region=region, score=score, category=range(4))
+    )
     torch.testing.assert_close(every.label[:, CATEGORY], found.label)
 
 
 def test_integrated_gradients_add_up_to_the_difference_and_state_their_error(network, scene):
     images, label, _ = scene
-    coarse, fine = (integrated_gradients(network, images, label, **asked(scene), steps=steps) for steps in (4, 64))
+    coarse, fine = (
+        integrated_gradients(network, images, label, **asked(scene), steps=steps)
+        for steps in (4, 32)
+    )
     shapley = branch_shapley(network, images, label, **asked(scene))
     for found in (coarse, fine):
-        torch.testing.assert_close(found.image + found.label - found.difference, found.error, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            found.image + found.label - found.difference, found.error, rtol=1e-3, atol=1e-5
+        )
         torch.testing.assert_close(found.difference, sum(shapley), rtol=1e-3, atol=1e-4)
         torch.testing.assert_close(found.image_map.sum((1, 2)), found.image)
     assert (fine.error.abs() < 0.05 * fine.difference.abs() + 1e-3).all()
@@ -124,14 +147,23 @@ def test_a_silent_branch_has_no_share_in_any_opinion(network, scene, silent, sha
     shapley = branch_shapley(quiet, images, label, **asked(scene))
     gradients = integrated_gradients(quiet, images, label, **asked(scene), steps=4)
     for found in (shapley, gradients):
-        torch.testing.assert_close(share_of(found.label, found.image), torch.full((2,), share), rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            share_of(found.label, found.image), torch.full((2,), share), rtol=0, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("layer", ["raw", "folded"])
-def test_a_plain_network_widened_with_zeros_leans_on_no_label(lively_network, scene, layer):
+def test_a_plain_network_widened_with_zeros_leans_on_no_label(scene, layer):
     images, label, _ = scene
     network = lively_network("resnet18", label_init="zeros")
-    maps = branch_layercam(network, images, label, layer=layer, means=branch_means(network, [(images, label)]), **asked(scene))
+    maps = branch_layercam(
+        network,
+        images,
+        label,
+        layer=layer,
+        means=branch_means(network, [(images, label)]),
+        **asked(scene),
+    )
     assert label_share(maps).tolist() == [0, 0]
     shapley = branch_shapley(network, images, label, **asked(scene))
     assert share_of(shapley.label, shapley.image).tolist() == [0, 0]
@@ -154,7 +186,9 @@ def test_all_classes_at_once_are_each_class_alone(network, scene, score):
 def test_a_frame_s_maps_do_not_depend_on_its_batch(network, scene):
     images, label, target = scene
     whole = branch_layercam(network, images, label, **asked(scene, layer="raw"))
-    alone = branch_layercam(network, images[1:], label[1:], **asked(scene, layer="raw", target=target[1:]))
+    alone = branch_layercam(
+        network, images[1:], label[1:], **asked(scene, layer="raw", target=target[1:])
+    )
     torch.testing.assert_close(whole.image[1:], alone.image, rtol=1e-4, atol=1e-7)
 
 
@@ -162,9 +196,11 @@ def test_the_margin_is_that_over_the_best_other_class(network, scene):
     images, label, target = scene
     found = branch_layercam(network, images, label, **asked(scene, layer="raw", score="margin"))
     with torch.no_grad():
-        logits = network(torch.cat([images, label], 1))
+        logits = logits_of(network, images, label)
     others = logits[:, [0, 2, 3]].amax(1)
-    wanted = torch.stack([(logits[n, CATEGORY] - others[n])[target[n] == CATEGORY].mean() for n in range(2)])
+    wanted = torch.stack(
+        [(logits[n, CATEGORY] - others[n])[target[n] == CATEGORY].mean() for n in range(2)]
+    )
     torch.testing.assert_close(found.score, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -177,8 +213,12 @@ def test_noisings_are_averaged_with_their_deviation(network, scene):
     torch.testing.assert_close(found.mean.label, stacked.mean(0))
     torch.testing.assert_close(found.label_std, stacked.std(0))
     torch.testing.assert_close(found.share, torch.stack([label_share(maps) for maps in single]))
-    assert noised_layercam(network, images, [label], **asked(scene, layer="raw")).label_std.isnan().all()
-    with pytest.raises(ValueError, match="no label channel came"):
+    assert (
+        noised_layercam(network, images, [label], **asked(scene, layer="raw"))
+        .label_std.isnan()
+        .all()
+    )
+    with pytest.raises(ValueError, match="got no label channel"):
         noised_layercam(network, images, [], **asked(scene))
 
 

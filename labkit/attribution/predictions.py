@@ -1,0 +1,91 @@
+"""Predictions of several runs on the same frames, for a figure."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from labkit.attribution.frames import LEAST_SHARE, run_frames
+from labkit.attribution.request import scoring_batch
+from labkit.datasets import DatasetInfo
+from labkit.records import Run
+from labkit.training.experiment import Experiment, load_experiment
+
+READINGS = {"image": "", "true_label": ", true label", "foreign_label": ", foreign label"}
+
+
+class Predictions(NamedTuple):
+    """What several runs predict on frames of their validation split.
+
+    Attributes:
+        images: (3, H, W) uint8 per frame; targets: (H, W) class ids, 255 void.
+        predictions: (H, W) class ids per frame, by name of the run and what it reads.
+        info: of the data set.
+        caption: which frames, by which rule, and which runs.
+    """
+
+    images: list[Tensor]
+    targets: list[Tensor]
+    predictions: dict[str, list[Tensor]]
+    info: DatasetInfo
+    caption: str
+
+    def figure(self) -> dict[str, Any]:
+        """Arguments of `plots.predictions_figure`."""
+        return {name: getattr(self, name) for name in self._fields if name != "caption"}
+
+
+def predict_frames(
+    runs: Mapping[str, Run], *, category: str, count: int, **changes: Any
+) -> Predictions:
+    """Predictions on frames that hold enough of a class, chosen by `choose_frames`.
+
+    Args:
+        runs: complete runs of one data set by the name to show; at least one.
+        category: name of the class.
+        count: frames at most.
+        changes: device, threads and data_root; empty ones are left as they are.
+
+    Raises:
+        DataError: no frame holds enough of the class.
+        RecordError: weights are not those a manifest recorded.
+    """
+    changes = {name: value for name, value in changes.items() if value}
+    first, predictions = None, {}
+    for name, run in runs.items():
+        experiment = load_experiment(run, **changes)
+        if first is None:
+            first = experiment
+            class_id = first.info.class_id(category)
+            frames = run_frames(first, category=class_id, count=count)
+        for reading in _readings(experiment):
+            predicted = [_predict(experiment, reading, frame) for frame in frames]
+            predictions[name + READINGS[reading]] = predicted
+    samples = [first.val_split[frame] for frame in frames]
+    names = ", ".join(first.val_split.frame_name(frame) for frame in frames)
+    caption = (
+        f"Image, label and predictions with their mIoU on frames {names}: those in which "
+        f"{category} fills at least {LEAST_SHARE:.0%} of the labelled pixels, spread evenly over "
+        f"the split. One run each: {', '.join(run.run_id for run in runs.values())}."
+    )
+    return Predictions(
+        [sample.image for sample in samples],
+        [sample.target for sample in samples],
+        predictions,
+        first.info,
+        caption,
+    )
+
+
+def _readings(experiment: Experiment) -> list[str]:
+    """Readings that are drawn; one frame alone has no foreign label."""
+    missing = "foreign_label" if len(experiment.val_split) < 2 else ""
+    return [name for name in experiment.predictors() if name in READINGS and name != missing]
+
+
+@torch.no_grad()
+def _predict(experiment: Experiment, reading: str, frame: int) -> Tensor:
+    foreign = reading == "foreign_label"
+    batch = scoring_batch(experiment, experiment.val_split, [frame], foreign=foreign)
+    return experiment.logits(reading, batch).argmax(1)[0]
