@@ -47,6 +47,8 @@ DAMAGE = {
     "config changed": edit("config.json", lambda values: values["settings"].update(seed=9)),
     "unknown setting": edit("config.json", lambda values: values["settings"].update(x=1)),
     "missing setting": edit("config.json", lambda values: values["settings"].pop("seed")),
+    "no precision": edit("config.json", lambda values: values["settings"].pop("precision")),
+    "no teacher": edit("config.json", lambda values: values["identity"].pop("teacher")),
     "bad setting": edit("config.json", lambda values: values["settings"].update(seed=-1)),
     "role": edit("config.json", lambda values: values.update(role="student")),
     "kind": edit("config.json", lambda values: values.update(kind="of-plain")),

@@ -10,7 +10,7 @@ from labkit.records.folders import runs_folder
 from labkit.records.run import Run, check_outputs
 from labkit.records.schema import RUN_ID, SMALL_OUTPUTS, Config, damaged, read_record
 from labkit.records.text import terminal_text
-from labkit.settings import TrainSettings, settings_class
+from labkit.settings import TrainSettings, hashed_settings, settings_class
 
 Loaded = dict[Path, "Run | RecordError"]
 
@@ -150,7 +150,9 @@ def _settings(config: dict[str, Any], name: str, *, runs: str) -> TrainSettings:
         settings = settings_class(config["role"], config["kind"])
         if bool(taught_by) != ("teacher" in settings.model_fields):
             raise damaged(name, "its kind and its teacher do not fit.", file="config.json")
-        return settings(**(config["settings"] | local))
+        final = settings(**(config["settings"] | local))
+        hashed_settings(final)  # refuses a precision that is not resolved
+        return final
     except KeyError:
         raise damaged(name, "its role and its kind do not fit.", file="config.json") from None
     except (SettingsError, ValidationError) as error:

@@ -53,7 +53,7 @@ class Identity(_Record):
 
     data: Annotated[str, Field(max_length=200)]
     weights: Annotated[str, Field(max_length=200)]
-    teacher: TeacherIdentity | None = None
+    teacher: TeacherIdentity | None
 
 
 class Config(_Record):
