@@ -32,7 +32,7 @@ def gains():
     columns = ["method", "taught_by", "over", "n", "gain", "by_seed"]
     table = pd.DataFrame(lines, columns=columns).assign(**dict.fromkeys(LABELS, ""))
     table["reads"] = table["over_reads"] = "image"
-    table["train_size"] = 400.0
+    table["train_frames"] = 400.0
     for region in ("ci", "boundary", "interior"):
         table[f"{region}_low"], table[f"{region}_high"] = table.gain - 0.5, table.gain + 0.5
         table[f"{region}_gain"] = table.gain
@@ -92,7 +92,7 @@ def test_regions_show_every_row_over_its_first_baseline(gains):
 
 
 def test_gain_over_training_size_is_a_line_per_method(gains):
-    table = pd.concat([gains.assign(train_size=float(size)) for size in (50, 100, 400)])
+    table = pd.concat([gains.assign(train_frames=float(size)) for size in (50, 100, 400)])
     figure = plots.size_gains_figure(table)
     figure.canvas.draw()
     assert texts(figure.axes[0].get_xticklabels()) == ["50", "100", "400"]

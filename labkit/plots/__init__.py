@@ -20,19 +20,33 @@ from labkit.plots.frames import (
     picture,
     predictions_figure,
 )
+from labkit.plots.study import (
+    gains_figure,
+    learning_curves_figure,
+    region_gains_figure,
+    size_gains_figure,
+)
+from labkit.plots.study_maps import class_gains_figure, noise_diagram_figure, overview_figure
 
 __all__ = [
+    "class_gains_figure",
     "code_histogram_figure",
     "colourise",
     "contribution_figure",
     "curves_figure",
+    "gains_figure",
     "hero_figure",
     "label_share_figure",
     "layers_figure",
+    "learning_curves_figure",
     "library_figure",
+    "noise_diagram_figure",
     "noise_sweep_figure",
     "noising_figure",
+    "overview_figure",
     "picture",
     "predictions_figure",
+    "region_gains_figure",
     "sanity_figure",
+    "size_gains_figure",
 ]

@@ -10,9 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit.plots.colours import AXIS, FAMILIES, family, row_styles
+from labkit.plots.panels import SMALL, TITLE, WIDTH
 from labkit.records.text import figure_text
 
-LABELS = ("dataset", "teacher_network", "student_network", "noise", "recipe", "train_size")
+LABELS = (
+    "dataset",
+    "teacher_network",
+    "student_network",
+    "noise",
+    "recipe",
+    "train_size",
+    "train_frames",
+)
 READS = {"true_label": "true label", "foreign_label": "foreign label", "zero_label": "zero label"}
 
 
@@ -29,7 +38,7 @@ def gains_figure(gains: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         len(panels),
         1,
-        figsize=(8.5, 0.4 * sum(heights) + 0.8),
+        figsize=(WIDTH, 0.4 * sum(heights) + 0.8),
         sharex=True,
         squeeze=False,
         height_ratios=heights,
@@ -40,7 +49,7 @@ def gains_figure(gains: pd.DataFrame) -> Figure:
             _draw_gain(axis, height, line)
         axis.axvline(0, **AXIS)
         axis.set(yticks=range(len(lines)), yticklabels=lines.row, ylim=(len(lines) - 0.4, -0.6))
-        axis.set_title(f"over {figure_text(name)}", fontsize=11, loc="left")
+        axis.set_title(f"over {figure_text(name)}", fontsize=TITLE, loc="left")
         axis.grid(alpha=0.3, axis="x")
     axes[-1, 0].set_xlabel("gain, points of mIoU (bar: 95 % interval, strokes: seeds)")
     return figure
@@ -54,7 +63,7 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
     """
     lines = first_baseline(gains).dropna(subset=["boundary_gain", "interior_gain"])
     names = row_names(lines)
-    figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(lines) + 1.3), layout="constrained")
+    figure, axis = plt.subplots(figsize=(WIDTH, 0.62 * len(lines) + 1.3), layout="constrained")
     heights = np.arange(len(lines))
     kinds = (("interior", "inside", 0.17, "o"), ("boundary", "near boundaries", -0.17, "D"))
     for region, label, shift, marker in kinds:
@@ -83,19 +92,19 @@ def size_gains_figure(gains: pd.DataFrame) -> Figure:
     """Gain over the first baseline by the number of training frames, with 95 % intervals.
 
     Args:
-        gains: of `study.gains_table` with train_size in frames; lines without a gain are left out.
+        gains: of `study.gains_table` with train_frames; lines without a gain are left out.
     """
-    lines = first_baseline(gains).dropna(subset=["gain", "train_size"])
-    lines = lines.assign(row=row_names(lines, without=("train_size",)))
-    figure, axis = plt.subplots(figsize=(8.5, 4.6), layout="constrained")
+    lines = first_baseline(gains).dropna(subset=["gain", "train_frames"])
+    lines = lines.assign(row=row_names(lines, without=("train_size", "train_frames")))
+    figure, axis = plt.subplots(figsize=(WIDTH, 4.6), layout="constrained")
     groups = list(lines.groupby("row", sort=False))
     styles = row_styles(group.taught_by.iloc[0] for _, group in groups)
     for number, ((name, group), style) in enumerate(zip(groups, styles, strict=True)):
-        group = group.sort_values("train_size")
+        group = group.sort_values("train_frames")
         shift = 1 + 0.03 * (number - (len(groups) - 1) / 2)  # side by side on a log axis
         reach = np.abs([group.gain - group.ci_low, group.ci_high - group.gain])
-        axis.errorbar(group.train_size * shift, group.gain, reach, label=name, ms=7, **style)
-    sizes = sorted(lines.train_size.unique())
+        axis.errorbar(group.train_frames * shift, group.gain, reach, label=name, ms=7, **style)
+    sizes = sorted(lines.train_frames.unique())
     axis.set_xscale("log")
     axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axis.minorticks_off()
@@ -113,7 +122,7 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
         curves: of `study.learning_curves`; a panel for teachers and one for students.
     """
     panels = list(curves.groupby("role", sort=False))
-    size = (8.5, 4.6) if len(panels) <= 1 else (11, 5)
+    size = (WIDTH, 3.8)
     figure, axes = plt.subplots(
         1, max(1, len(panels)), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
@@ -129,9 +138,10 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
                 lines.step, lines.miou, label=name, ms=5, **style | ({} if marked else UNMARKED)
             )
             axis.fill_between(lines.step, lines.low, lines.high, color=style["color"], alpha=0.15)
-        axis.set(xlabel="optimiser steps", title=f"{role}s")
+        axis.set_xlabel("optimiser steps")
+        axis.set_title(f"{role}s", fontsize=TITLE)
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right", fontsize=9)
+        axis.legend(loc="lower right", fontsize=SMALL)
     axes[0, 0].set_ylabel("validation mIoU, percent")
     return figure
 
@@ -153,6 +163,8 @@ def first_baseline(gains: pd.DataFrame) -> pd.DataFrame:
 def row_names(table: pd.DataFrame, *, without: Sequence[str] = ()) -> list[str]:
     """The method of every line, and in brackets the labels in which lines differ."""
     given = [name for name in LABELS if name in table and name not in without]
+    if "train_size" in given:  # a label that holds the same
+        given = [name for name in given if name != "train_frames"]
     texts = {name: table[name].map(_text) for name in given}
     differ = [name for name in given if texts[name][texts[name] != ""].nunique() > 1]
     names = []
@@ -180,7 +192,7 @@ def _legend_below(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
     columns = max(1, min(3, 100 // (max(map(len, labels), default=1) + 6)))
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, fontsize=9, frameon=False
+        handles, labels, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False
     )
 
 
@@ -196,4 +208,4 @@ def _draw_gain(axis: Axes, height: float, line: Any) -> None:
     axis.plot(by_seed, [height] * len(by_seed), "|", ms=12, color="0.55", zorder=1)
     axis.hlines(height, line.ci_low, line.ci_high, color=colour, lw=2.5)
     axis.plot(line.gain, height, "o", ms=8, color=colour, mfc="white" if line.n == 1 else colour)
-    axis.annotate(f"{line.gain:+.1f}  (n {line.n})", (1.01, height), **margin)
+    axis.annotate(f"{round(line.gain, 1) + 0.0:+.1f}  (n {line.n})", (1.01, height), **margin)

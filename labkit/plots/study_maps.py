@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from labkit.plots.colours import GAINS, SCORES
+from labkit.plots.panels import TITLE, WIDTH
 from labkit.plots.study import first_baseline, row_names
 from labkit.records.text import figure_text
 
@@ -19,15 +20,15 @@ NOISE_PANELS = (
 )
 
 
-def noise_diagram_figure(cells: pd.DataFrame, *, title: str = "") -> Figure:
-    """Class-weight std by pixel-noise std: teacher mIoU with the true label, and reliance.
+def noise_diagram_figure(cells: pd.DataFrame, title: str = "") -> Figure:
+    """Class-code std by pixel-noise std: teacher mIoU with the true label, and reliance.
 
     Args:
         cells: of `study.noise_diagrams`: columns class_std, pixel_std, miou, reliance; hatched
             where no run is complete.
     """
     rows, columns = (sorted(cells[name].unique()) for name in ("class_std", "pixel_std"))
-    size = (max(9.0, 3.6 + 1.6 * len(columns)), max(3.4, 1.3 + 0.6 * len(rows)))
+    size = (WIDTH, max(2.8, 1.3 + 0.45 * len(rows)))
     figure, axes = plt.subplots(1, 2, figsize=size, layout="constrained")
     for axis, (name, words) in zip(axes, NOISE_PANELS, strict=True):
         table = cells.pivot(index="class_std", columns="pixel_std", values=name)
@@ -36,10 +37,10 @@ def noise_diagram_figure(cells: pd.DataFrame, *, title: str = "") -> Figure:
         axis.invert_yaxis()
         axis.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
         axis.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
-        axis.set(xlabel="pixel noise std, units of the class weights", ylabel="class-weight std")
-        axis.set_title(words, fontsize=11)
+        axis.set(xlabel="pixel noise std, units of the class codes", ylabel="class-code std")
+        axis.set_title(words, fontsize=TITLE)
         figure.colorbar(drawn, ax=axis, shrink=0.9)
-    figure.suptitle(figure_text(title), fontsize=11)
+    figure.suptitle(figure_text(title), fontsize=TITLE)
     return figure
 
 
@@ -61,7 +62,7 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
         f"gain over\n{figure_text(over)}": (pd.Series([gain.get(name) for name in names]), GAINS),
     }
     figure, axes = plt.subplots(
-        1, len(columns), figsize=(8.5, 0.36 * len(names) + 1.1), sharey=True, layout="constrained"
+        1, len(columns), figsize=(WIDTH, 0.36 * len(names) + 1.1), sharey=True, layout="constrained"
     )
     for axis, (title, (values, colours)) in zip(axes, columns.items(), strict=True):
         column = values.to_numpy(float)[:, None]
@@ -69,7 +70,7 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
         form = "{:+.1f}" if colours == GAINS else "{:.1f}"
         _heat_map(axis, column, colours, norm, form=form, missing="")
         axis.set_xticks([])
-        axis.set_title(title, fontsize=11)
+        axis.set_title(title, fontsize=TITLE)
     axes[0].set_yticks(range(len(names)), names)
     for axis in axes[1:]:
         axis.tick_params(left=False)
@@ -92,7 +93,7 @@ def class_gains_figure(gains: pd.DataFrame) -> Figure:
     shown = values.reindex(index=classes, columns=columns)
     sure = (rows.ci_low > 0) | (rows.ci_high < 0)
     bold = rows.assign(sure=sure).pivot(index="class", columns="row", values="sure")
-    size = (max(6.0, 2.6 + 1.5 * len(columns)), 1.9 + 0.36 * len(classes))
+    size = (WIDTH, 1.8 + 0.26 * len(classes))
     figure, axis = plt.subplots(figsize=size, layout="constrained")
     table = shown.to_numpy(float)
     drawn = _heat_map(
@@ -113,7 +114,10 @@ def class_gains_figure(gains: pd.DataFrame) -> Figure:
 
 def _range(values: np.ndarray) -> Normalize:
     known = values[~np.isnan(values)]
-    return Normalize(known.min(), known.max()) if len(known) else Normalize(0, 1)
+    if not len(known) or known.min() == known.max():
+        middle = known[0] if len(known) else 0.0
+        return Normalize(middle - 1, middle + 1)
+    return Normalize(known.min(), known.max())
 
 
 def _centred(values: np.ndarray) -> TwoSlopeNorm:
@@ -145,6 +149,6 @@ def _heat_map(
         light = np.dot(drawn.cmap(drawn.norm(value))[:3], (0.299, 0.587, 0.114)) > 0.5
         weight = "bold" if bold is not None and bold[row, column] else "normal"
         colour = "black" if light else "white"
-        text = form.format(value)
+        text = form.format(round(value, 1) + 0.0)  # no -0.0
         axis.text(column, row, text, ha="center", va="center", color=colour, weight=weight)
     return drawn

@@ -115,12 +115,12 @@ def frames_per_block(run: Run, frames: int) -> int:
     return block_length(frames) if info.is_video else 1
 
 
-def train_frames(run: Run) -> int:
-    """Frames in the training split as it was used; 0 where all of an unknown number."""
+def train_frames(run: Run) -> float:
+    """Frames of the training split as it was used; NaN where all of an unknown number."""
     if run.settings.train_size:
         return run.settings.train_size
     try:
         info = dataset_info(run.settings.dataset, root=run.settings.data_root)
     except DataError:
-        return 0
-    return info.sizes.get("train", 0)
+        return np.nan
+    return info.sizes.get("train", np.nan)

@@ -90,7 +90,7 @@ def gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
     Returns:
         The row's labels; over (the other's method); reads, over_reads; n seeds complete in both;
         tried; gain, ci_low, ci_high in points of mIoU; p_bootstrap, p_t; by_seed ("seed: gain");
-        for boundary and interior pixels <region>_gain, <region>_low, <region>_high; train_size.
+        for boundary and interior pixels <region>_gain, <region>_low, <region>_high; train_frames.
         NaN for n = 0.
 
     Raises:
@@ -142,7 +142,7 @@ _EMPTY = {
     "reads": "", "over_reads": "", "n": 0, "tried": 0, "gain": np.nan, "ci_low": np.nan,
     "ci_high": np.nan, "p_bootstrap": np.nan, "p_t": np.nan, "by_seed": "",
     **{f"{region}_{part}": np.nan for region in REGIONS[1:] for part in ("gain", "low", "high")},
-    "train_size": np.nan,
+    "train_frames": np.nan,
 }  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _line(pair: Pair, names: Sequence[str], resampler: Resampler) -> dict:
     line |= {"p_bootstrap": gain.p_bootstrap, "p_t": gain.p_t}
     by_seed = zip(seeds, gain.by_seed, strict=True)
     line |= {"by_seed": ", ".join(f"{seed}: {value:+.1f}" for seed, value in by_seed)}
-    line |= {"train_size": train_frames(pair.row.runs[seeds[0]])}
+    line |= {"train_frames": train_frames(pair.row.runs[seeds[0]])}
     for region in REGIONS[1:]:
         sides = resampler.sides(pair, region)
         value, low, high, *_ = paired_gain(*sides, seed=resampler.seed)

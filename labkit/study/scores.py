@@ -21,7 +21,7 @@ def students_table(study: Study) -> pd.DataFrame:
         (maximum over each run's evaluations: chosen on the frames it is judged by); teacher_mean,
         teacher_std (last mIoU of the teachers) and teacher_reliance_mean, teacher_reliance_std;
         seconds (mean), total_seconds (with the teacher's), images (seen in training, mean),
-        train_size, device, revision, run_ids. NaN and "" where no run is complete.
+        train_frames, device, revision, run_ids. NaN and "" where no run is complete.
     """
     scores = {
         "last": last,
@@ -171,7 +171,7 @@ def _compute(runs: Sequence[Run]) -> dict:
         "seconds": _mean(own),
         "total_seconds": _mean([sum(pair) for pair in zip(own, taught, strict=True)]),
         "images": _mean([fact(run, "images_seen") for run in runs]),
-        "train_size": _mean([train_frames(run) for run in runs]),
+        "train_frames": _mean([train_frames(run) for run in runs]),
         "device": "+".join(sorted({device_of(run) for run in runs})),
         "revision": "+".join(sorted({revision_of(run) for run in runs})),
         "run_ids": ";".join(run.run_id for run in runs),

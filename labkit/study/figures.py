@@ -1,0 +1,164 @@
+"""Which tables a figure of a study draws, and its caption and text; one call draws and saves it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from labkit.records.artifacts import save_figure
+from labkit.records.run import Run
+from labkit.study.build import StudyTables
+from labkit.study.rows import Study, complete_runs
+
+
+class Drawing(NamedTuple):
+    """Arguments of one figure and its text."""
+
+    arguments: tuple[Any, ...]
+    caption: str
+    alt: str
+    suffix: str = ""  # of the file name, where a study has several such figures
+
+
+def save_study_figure(
+    tables: StudyTables,
+    name: str,
+    folder: Path,
+    draw: Callable[..., Figure],
+    *,
+    parameters: Mapping[str, Any],
+) -> list[str]:
+    """Draw and save one kind of figure of a study, with its record.
+
+    Args:
+        name: a name of `DRAWINGS`, and of the file.
+        draw: the figure's function in `labkit.plots`.
+        parameters: of the notebook.
+
+    Returns:
+        Names of the files; none where the study has nothing to draw.
+    """
+    files = []
+    for drawing in DRAWINGS[name](tables):
+        path = folder / f"{name}{drawing.suffix}.png"
+        save_figure(
+            draw(*drawing.arguments),
+            path,
+            caption=drawing.caption,
+            alt=drawing.alt,
+            runs=complete_runs(tables.study),
+            parameters=dict(parameters),
+        )
+        files.append(path.name)
+    return files
+
+
+def one_of_each_kind(study: Study) -> dict[str, Run]:
+    """The runs whose predictions are drawn: of every kind the first row's first complete seed.
+
+    Only runs of the first data set of the study, by the name to show.
+    """
+    runs: dict[str, Run] = {}
+    kinds = set()
+    for row in (*study.teachers, *study.students):
+        if not row.complete or (row.complete[0].role, row.kind) in kinds:
+            continue
+        run = row.complete[0]
+        if runs and run.settings.dataset != next(iter(runs.values())).settings.dataset:
+            continue
+        kinds.add((run.role, row.kind))
+        runs[NAMES[row.kind]] = run
+    return runs
+
+
+NAMES = {
+    "plain": "plain teacher",
+    "assisted": "assisted teacher",
+    "alone": "student alone",
+    "of-plain": "student of plain",
+    "of-assisted": "student of assisted",
+}
+
+
+def _forest(name: str) -> Callable[[StudyTables], list[Drawing]]:
+    def drawings(tables: StudyTables) -> list[Drawing]:
+        table = getattr(tables, name)
+        if table.empty or table.n.max() == 0:
+            return []
+        alt = f"{len(table)} paired gains in mIoU with 95 percent intervals and every seed's gain."
+        return [Drawing((table,), tables.caption(name), alt)]
+
+    return drawings
+
+
+def _regions(tables: StudyTables) -> list[Drawing]:
+    if tables.gains.boundary_gain.notna().sum() == 0:
+        return []
+    alt = (
+        "Gain near class boundaries and inside regions, with 95 percent intervals, a row a method."
+    )
+    return [Drawing((tables.gains,), tables.caption("gains"), alt)]
+
+
+def _sizes(tables: StudyTables) -> list[Drawing]:
+    table = tables.gains
+    if table.dropna(subset="gain").train_frames.nunique() < 2:
+        return []
+    alt = "Gain in mIoU over the number of training frames, with 95 percent intervals."
+    return [Drawing((table,), tables.caption("gains"), alt)]
+
+
+def _curves(tables: StudyTables) -> list[Drawing]:
+    if tables.learning_curves.empty:
+        return []
+    caption = (
+        f"{tables.caption('learning_curves')} Mean over seeds; the band reaches from the lowest "
+        "to the highest seed."
+    )
+    alt = "Validation mIoU over optimiser steps, a line with a band for every row."
+    return [Drawing((tables.learning_curves,), caption, alt)]
+
+
+def _overview(tables: StudyTables) -> list[Drawing]:
+    taught = tables.students.teacher_mean.notna().sum() if len(tables.students) else 0
+    if not taught or tables.gains.empty:
+        return []
+    alt = "Heat map, a row a student: its teacher's mIoU and reliance, its own mIoU and its gain."
+    return [Drawing((tables.students, tables.gains), tables.caption("gains"), alt)]
+
+
+def _classes(tables: StudyTables) -> list[Drawing]:
+    groups = list(tables.class_gains.groupby("dataset", sort=False))
+    return [_class_drawing(tables, dataset, lines) for dataset, lines in groups]
+
+
+def _class_drawing(tables: StudyTables, dataset: str, lines: pd.DataFrame) -> Drawing:
+    caption = f"{tables.caption('class_gains')} Bold: the interval leaves out 0."
+    alt = f"Heat map of the gain in IoU of every class of {dataset}, a column a method."
+    return Drawing((lines,), caption, alt, suffix=f"_{dataset}")
+
+
+def _noise(tables: StudyTables) -> list[Drawing]:
+    drawings = []
+    for number, (kind, cells) in enumerate(tables.noise_diagrams().items(), start=1):
+        caption = (
+            "Teacher mIoU with the true label, and reliance, by the std of class codes and of "
+            f"pixel noise; mean over seeds; {kind}. {' '.join(tables.notes['teachers'])}"
+        )
+        alt = f"Two heat maps with values, {len(cells)} noise settings: mIoU and reliance."
+        drawings.append(Drawing((cells, kind), caption, alt, suffix=f"_{number}"))
+    return drawings
+
+
+DRAWINGS: dict[str, Callable[[StudyTables], list[Drawing]]] = {
+    "teacher_gains": _forest("teacher_gains"),
+    "gains": _forest("gains"),
+    "class_gains": _classes,
+    "region_gains": _regions,
+    "size_gains": _sizes,
+    "learning_curves": _curves,
+    "overview": _overview,
+    "noise_diagram": _noise,
+}

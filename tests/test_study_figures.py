@@ -1,0 +1,84 @@
+"""Figures of a study: each saved with its record by one call, none where there is nothing."""
+
+import json
+
+import matplotlib.pyplot as plt
+import pytest
+
+from labkit.plots import study as plots
+from labkit.plots import study_maps
+from labkit.study.build import study_tables
+from labkit.study.figures import DRAWINGS, one_of_each_kind, save_study_figure
+from labkit.study.rows import Row, Study
+from tests.fake_runs import scored
+
+DRAW = {
+    "teacher_gains": plots.gains_figure,
+    "gains": plots.gains_figure,
+    "class_gains": study_maps.class_gains_figure,
+    "region_gains": plots.region_gains_figure,
+    "size_gains": plots.size_gains_figure,
+    "learning_curves": plots.learning_curves_figure,
+    "overview": study_maps.overview_figure,
+    "noise_diagram": study_maps.noise_diagram_figure,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Plain and assisted teachers of two noises, and students alone and taught, of two sizes."""
+    runs = tmp_path_factory.mktemp("runs")
+    noise, sizes = ((0.3, 0.0), (1.0, 0.1)), (50, 100)
+    plain = scored(runs, miou={"image": 60.0}, assisted=False)
+    readings = {"true_label": 70.0, "foreign_label": 50.0, "zero_label": 55.0}
+    assisted = [
+        scored(runs, miou=readings, class_std=code, pixel_std=pixel, near=7)
+        for code, pixel in noise
+    ]
+    teachers = [Row({"dataset": "streets", "method": "plain"}, {0: plain})]
+    for (code, pixel), run in zip(noise, assisted, strict=True):
+        text = f"class_std={code}, pixel_std={pixel}"
+        labels = {"dataset": "streets", "method": "assisted", "noise": text}
+        teachers.append(Row(labels, {0: run}))
+    students = []
+    for size in sizes:
+        labels = {"dataset": "streets", "train_size": str(size)}
+        options = {"role": "student", "miou": {"image": 50.0}, "train_size": size}
+        alone, taught = scored(runs, **options), scored(runs, teacher=plain, near=6, **options)
+        students.append(Row(labels | {"method": "alone"}, {0: alone}, baseline=True))
+        students.append(Row(labels | {"method": "of plain"}, {0: taught}))
+    return Study("small", teachers, students)
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_every_figure_is_saved_with_its_caption_and_runs(study, tmp_path, name):
+    tables = study_tables(study, draws=20)
+    files = save_study_figure(tables, name, tmp_path, DRAW[name], parameters={"draws": 20})
+    assert len(files) == 1
+    manifest = json.loads((tmp_path / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
+    entry = manifest[files[0]]
+    assert "2 frames of val" in entry["caption"]
+    assert entry["alt"]
+    assert len(entry["runs"]) == 7
+    assert (tmp_path / files[0]).with_suffix(".pdf").is_file()
+
+
+def test_a_study_without_complete_runs_saves_nothing(tmp_path):
+    rows = [Row({"dataset": "streets", "method": "alone"}, {0: None}, baseline=True)]
+    tables = study_tables(Study("empty", [], rows), draws=20)
+    for name, draw in DRAW.items():
+        assert save_study_figure(tables, name, tmp_path, draw, parameters={}) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_run_of_each_kind_is_shown(study):
+    runs = one_of_each_kind(study)
+    names = ["plain teacher", "assisted teacher", "student alone", "student of plain"]
+    assert list(runs) == names
+    assert runs["student alone"].settings.train_size == 50
