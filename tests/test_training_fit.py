@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from labkit.errors import FileError, RecordError, SettingsError, TrainingError
 from labkit.method import StepOutput, scores_from_counts
@@ -17,7 +16,18 @@ from labkit.training import loop
 from labkit.training.checkpoint import LAST
 from labkit.training.experiment import distillation_noising, load_experiment, training_step
 from labkit.training.fit import fit, train_run
-from tests.training import SMALL, Interrupted, equal, raising, student, teacher, weights
+from tests.tiny import no_host_reads
+from tests.training import (  # noqa: F401  tiny_networks is a fixture of this module
+    SMALL,
+    Interrupted,
+    equal,
+    raising,
+    stop_at,
+    student,
+    teacher,
+    tiny_networks,
+    weights,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,18 +38,6 @@ def trained(tmp_path_factory):
     fit(assisted)
     fit(plain)
     return assisted, plain
-
-
-def stop_at(step):
-    """A replacement of `update` that is interrupted at a step."""
-    real = loop.Session.update
-
-    def update(self, batch, number):
-        if number == step - 1:
-            raise Interrupted
-        return real(self, batch, number)
-
-    return update
 
 
 def test_a_complete_run_holds_its_files_and_facts(trained):
@@ -149,17 +147,6 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_terms(tmp_path, monke
     assert not (experiment.run.folder / LAST).exists()
 
 
-class HostReads(TorchDispatchMode):
-    """Counts reads of a tensor's value by the host."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func is torch.ops.aten._local_scalar_dense.default:
-            HostReads.count += 1
-        return func(*args, **(kwargs or {}))
-
-
 def test_no_step_between_log_points_reads_from_the_device(trained, tmp_path):
     name, runs = trained[0].run.run_id, trained[0].run.folder.parent
     for experiment in (teacher(tmp_path), student(runs, teacher=name)):
@@ -168,10 +155,8 @@ def test_no_step_between_log_points_reads_from_the_device(trained, tmp_path):
         session = loop.Session(step, parts, experiment.run, evaluation=None, device=device)
         batch = experiment.train_batches[0]
         session.update(batch, 0)
-        HostReads.count = 0
-        with HostReads():
+        with no_host_reads():
             session.update(batch, 1)
-        assert HostReads.count == 0
 
 
 def test_a_complete_run_is_read_not_trained_again(trained, capsys, monkeypatch):
@@ -310,15 +295,3 @@ def test_checkpoints_come_by_minutes_too(monkeypatch, minutes, per_step, saved):
         clock[0] += 60 * per_step
         steps += [step] if due(step) else []
     assert steps == saved
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_teacher_and_student_train_on_a_gpu_by_the_same_path(tmp_path, precision):
-    taught_by = teacher(tmp_path, device="cuda", precision=precision)
-    fit(taught_by)
-    taught = student(tmp_path, device="cuda", precision=precision, teacher=taught_by.run.run_id)
-    metrics = fit(taught)
-    assert taught.run.manifest()["provenance"]["device"] == "cuda"
-    assert math.isfinite(metrics["readings"]["image"]["miou"])

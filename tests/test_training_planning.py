@@ -8,7 +8,8 @@ from labkit.records import load_run
 from labkit.training import planning
 from labkit.training.device import choose_precision
 from labkit.training.planning import check_settings, find_teacher, plan_run
-from tests.training import SMALL, complete_by_hand
+from tests.runs import finish
+from tests.training import SMALL
 
 
 def plan(folder, role="teacher", **values):
@@ -98,7 +99,7 @@ def test_a_missing_teacher_is_not_taken_for_a_student_alone(refusal):
 @pytest.fixture
 def taught_by(tmp_path):
     """(values) -> id of a complete teacher in the test's runs folder."""
-    return lambda **values: complete_by_hand(plan(tmp_path, **values)).run_id
+    return lambda **values: finish(plan(tmp_path, **values)).run_id
 
 
 def test_a_teacher_is_named_by_id_or_folder(tmp_path, taught_by):
@@ -130,7 +131,7 @@ def test_who_cannot_teach_is_refused_by_name(refusal, taught_by, tmp_path):
     name = taught_by()
     (line,) = refusal("student", teacher=str(tmp_path / name), runs=str(tmp_path / "elsewhere"))
     assert f"setting teacher: {name} is in another runs folder" in line
-    student = complete_by_hand(plan(tmp_path, "student")).run_id
+    student = finish(plan(tmp_path, "student")).run_id
     (line,) = refusal("student", teacher=student)
     assert line == f"setting teacher: {student} is a student; expected a teacher's run."
 

@@ -1,7 +1,10 @@
 """Small runs for the tests of training."""
 
-from labkit.records import Run, start_run, write_bytes, write_json
+import pytest
+
+from labkit.training import loop
 from labkit.training.experiment import Experiment, plan_run, prepare
+from tests.tiny import TinyNetwork
 
 SMALL = {
     "train_size": 8,
@@ -20,6 +23,18 @@ SMALL = {
 
 class Interrupted(Exception):
     """Stands for a kill."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny_networks():
+    """Networks of four layers, in the module that imports this fixture."""
+
+    def build(architecture, encoder, *, encoder_weights="none", label_init="normal", **options):
+        return TinyNetwork(**options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("labkit.training.experiment.build_network", build)
+        yield
 
 
 def teacher(runs, **values) -> Experiment:
@@ -48,14 +63,13 @@ def raising(error: BaseException):
     return stop
 
 
-def complete_by_hand(run: Run) -> Run:
-    """A run completed with small stand-ins for its outputs; nothing is trained."""
-    start_run(run)
-    reading = {"miou": 50.0, "pixel_accuracy": 50.0, "iou": {"road": 50.0}, "absent": []}
-    metrics = {"split": "val", "steps": 1, "readings": {"image": reading}}
-    write_json(run.folder / "metrics.json", metrics)
-    write_bytes(run.folder / "log.jsonl", b'{"step": 1, "seconds": 1.0}\n')
-    write_bytes(run.folder / "model.safetensors", b"")
-    write_bytes(run.folder / "frames.npz", b"")
-    run.complete()
-    return run
+def stop_at(step):
+    """A replacement of `update` that is interrupted at a step."""
+    real = loop.Session.update
+
+    def update(self, batch, number):
+        if number == step - 1:
+            raise Interrupted
+        return real(self, batch, number)
+
+    return update
