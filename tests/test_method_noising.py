@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labkit.method import LabelNoising, stream_generator, stream_seed
-from tests.tiny import block_target, no_host_reads, seeded
+from tests.tiny import block_target, no_host_reads, rng_untouched, seeded
 
 K = 4
 
@@ -143,7 +143,7 @@ def test_a_call_reads_nothing_back_from_the_device():
         noising(target, generator=seeded())
 
 
-def test_global_randomness_and_the_target_are_untouched(rng_untouched):
+def test_global_randomness_and_the_target_are_untouched():
     target = block_target()
     before = target.clone()
     with rng_untouched():

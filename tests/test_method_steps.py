@@ -16,7 +16,15 @@ from labkit.method import (
     student_step,
     teacher_step,
 )
-from tests.tiny import TinyNetwork, block_target, frozen, no_host_reads, random_images, seeded
+from tests.tiny import (
+    TinyNetwork,
+    block_target,
+    frozen,
+    no_host_reads,
+    random_images,
+    rng_untouched,
+    seeded,
+)
 
 NOISING = LabelNoising(num_classes=4, label_scale=3.0)
 TEACH = {"consistency_weight": 0.5, "distance": DISTANCES["cwd"], "temperature": 4.0}
@@ -105,7 +113,7 @@ def test_equal_paths_agree():
     torch.testing.assert_close(terms["ce_a"], terms["ce_b"])
 
 
-def test_a_teacher_step_is_a_function_of_its_generator(rng_untouched):
+def test_a_teacher_step_is_a_function_of_its_generator():
     teachers = [TinyNetwork(1) for _ in range(3)]
     with rng_untouched():
         losses = [

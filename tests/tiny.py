@@ -1,6 +1,7 @@
 """Small networks that return Outputs, and small targets, for tests of the method."""
 
 import contextlib
+import random
 
 import torch
 import torch.nn.functional as F
@@ -126,3 +127,12 @@ def no_host_reads():
     with _HostReads() as reads:
         yield
     assert reads.count == 0
+
+
+@contextlib.contextmanager
+def rng_untouched():
+    """Fails where the global random state of torch or Python differs afterwards."""
+    before = torch.get_rng_state(), random.getstate()
+    yield
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert before[1] == random.getstate()

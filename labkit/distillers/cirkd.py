@@ -24,7 +24,7 @@ class CrossImageRelations(FeatureDistiller):
     softmaxes, teacher against student, in nats, no T^2.
     P: for each ordered pair of images (i, j), i = j included: rows are the m pooled positions of i,
     softmax over the m of j; mean over rows and pairs. 0 at equality.
-    M: the student's feature goes through a projection (1x1, normalisation, ReLU, 1x1 to the
+    M: the student's feature goes through a projection (linear, normalisation, ReLU, linear to the
     teacher's width); softmax over entries drawn from the queues of all classes, which hold the
     teacher's unit vectors; mean over labelled positions. M_regions: queues of class means per
     image. The batch enters the queues before it is compared. Not 0 at equality.
@@ -44,7 +44,8 @@ class CrossImageRelations(FeatureDistiller):
     Differs: positions are bounded. Queues hold only vectors of their class and wrap as a ring; only
     filled entries are compared with (its code draws from the image's first pixels, restarts at 0
     and compares with random vectors at first). Queues default to 2000 and 200 per class instead of
-    20000 and 2000. GroupNorm with one group instead of BatchNorm, so that a batch of one works.
+    20000 and 2000. LayerNorm over channels instead of BatchNorm: positions do not mix, a
+    batch of one works.
     Tap: encoder stage.
     """
 
@@ -79,12 +80,12 @@ class CrossImageRelations(FeatureDistiller):
             classes = student.logits.shape[1]
             narrow, wide = student.features[stage].shape[1], teacher.features[stage].shape[1]
             self.adapters["projection"] = nn.Sequential(
-                nn.Conv2d(narrow, wide, 1, bias=False),
-                nn.GroupNorm(1, wide),
+                nn.Linear(narrow, wide, bias=False),
+                nn.LayerNorm(wide),
                 nn.ReLU(),
-                nn.Conv2d(wide, wide, 1, bias=False),
+                nn.Linear(wide, wide, bias=False),
             )
-            self.note(f"projection: 1x1, normalisation, ReLU, 1x1 from {narrow} to {wide} channels")
+            self.note(f"projection: linear, norm, ReLU, linear from {narrow} to {wide} channels")
             self.pixels = ClassQueues(classes, pixel_queue, wide, drawn=pixels_drawn)
             self.regions = ClassQueues(classes, region_queue, wide, drawn=regions_drawn)
 
@@ -112,8 +113,8 @@ class CrossImageRelations(FeatureDistiller):
         if self.training:
             self._remember(g, ids, generator)
         step = pooling_for((f.shape[2], f.shape[3]), least=1, most_nodes=self.max_nodes)
-        projected = self.adapters["projection"](f[..., ::step, ::step])
-        f, g = (_unit_rows(x).flatten(0, 1) for x in (projected, g[..., ::step, ::step]))
+        f, g = (x[..., ::step, ::step].flatten(2).mT.flatten(0, 1) for x in (f, g))  # (N*m, C)
+        f, g = unit_vectors(self.adapters["projection"](f), 1), unit_vectors(g, 1)
         labelled = (ids[:, ::step, ::step] != IGNORE_INDEX).flatten()
         total = f.new_zeros(())
         for queues in (self.pixels, self.regions):
