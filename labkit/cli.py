@@ -207,15 +207,12 @@ def settings(
 
 
 @app.command()
-def networks(
-    pattern: Annotated[str, typer.Argument(help="List encoders whose name contains this.")] = "",
-    debug: Debug = False,
-) -> None:
-    """List architectures, and the encoders whose name contains a text."""
+def networks(debug: Debug = False) -> None:
+    """List the networks by name."""
     with _errors_explained(debug):
         from labkit.batch.listing import network_lines
 
-        for line in network_lines(pattern):
+        for line in network_lines():
             print(line)
 
 

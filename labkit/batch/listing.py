@@ -48,7 +48,8 @@ def runs_table(values: Mapping[str, str], *, dataset: str = "", sort: str = "id"
     for fault in scan.faults:
         yield f"{'damaged':>9} {'':>6} {'':>8}  {terminal_text(str(fault))}"
     known = len(scan.runs) + len(scan.unfinished) + len(scan.faults)
-    yield f"{folder}: {f'{known} runs' if known else NEXT}"
+    number = f"{known} run{'s' if known > 1 else ''}"
+    yield f"{folder}: {number if known else NEXT}"
     figures = folder / "figures"
     if figures.is_dir():
         yield f"tables and figures: {figures}"
@@ -84,15 +85,12 @@ def settings_lines(role: str, values: Mapping[str, str]) -> Iterator[str]:
         yield from _distiller_lines()
 
 
-def network_lines(pattern: str = "") -> Iterator[str]:
-    """Lines of architectures, then of encoders whose name contains a text."""
+def network_lines() -> Iterator[str]:
+    """Lines of the architectures, and what an encoder may be."""
     from labkit import networks
 
-    yield f"architectures: {', '.join(networks.available())}"
-    encoders = [name for name in networks.encoder_names() if pattern in name]
-    with_text = f" with {pattern!r}" if pattern else ""
-    yield f"encoders{with_text}: {len(encoders)}; as listed, or tu-<timm name>"
-    yield from (f"  {name}" for name in encoders)
+    yield from networks.available()
+    yield "encoder: one of segmentation-models-pytorch, or tu-<timm name>"
 
 
 def _distiller_lines() -> Iterator[str]:
