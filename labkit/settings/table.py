@@ -1,5 +1,6 @@
 """The table of all settings of a role, for `labkit settings`."""
 
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from labkit.settings.base import range_text
@@ -52,9 +53,19 @@ def settings_table(
             value = offered.get(f"{role}.{name}", offered.get(name))
             row = SettingRow(name, having, default, range_text(field), field.description, value)
             rows.setdefault(name, row)
-    if role == "teacher":
-        reads = "assisted: the teacher reads image and noised label; no: a plain teacher"
-        rows["assisted"] = SettingRow(
-            "assisted", tuple(k.kind for k in kinds), True, "yes, no", reads
-        )
-    return list(rows.values())
+    return [*rows.values(), *(_assisted() if role == "teacher" else _options(offered))]
+
+
+def _assisted() -> Iterator[SettingRow]:
+    """Yield the setting that chooses a teacher's kind."""
+    meaning = "the teacher reads image and noised label; no: a plain teacher"
+    yield SettingRow("assisted", ("plain", "assisted"), True, "yes, no", meaning)
+
+
+def _options(offered: Mapping[str, Any]) -> Iterator[SettingRow]:
+    """Yield the recipe's options of distillers."""
+    for name, value in offered.items():
+        distiller, dot, _ = name.partition(".")
+        if dot and distiller not in ("teacher", "student"):
+            meaning = f"setting of the distiller {distiller}"
+            yield SettingRow(name, ("of-plain", "of-assisted"), None, "", meaning, value)
