@@ -1,15 +1,18 @@
 """Predictions of several runs on the same frames, for a figure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from labkit.attribution.frames import LEAST_SHARE, run_frames
 from labkit.attribution.request import scoring_batch
 from labkit.datasets import DatasetInfo
 from labkit.records import Run
+from labkit.records.artifacts import save_figure
 from labkit.training.experiment import Experiment, load_experiment
 
 READINGS = {"image": "", "true_label": ", true label", "foreign_label": ", foreign label"}
@@ -30,10 +33,6 @@ class Predictions(NamedTuple):
     predictions: dict[str, list[Tensor]]
     info: DatasetInfo
     caption: str
-
-    def figure(self) -> dict[str, Any]:
-        """Arguments of `plots.predictions_figure`."""
-        return {name: getattr(self, name) for name in self._fields if name != "caption"}
 
 
 def predict_frames(
@@ -76,6 +75,38 @@ def predict_frames(
         first.info,
         caption,
     )
+
+
+def save_predictions(
+    runs: Mapping[str, Run],
+    folder: Path,
+    draw: Callable[..., Figure],
+    *,
+    parameters: Mapping[str, Any],
+    **options: Any,
+) -> list[str]:
+    """Draw what several runs predict and save it as predictions.png with its record.
+
+    Args:
+        draw: `plots.predictions_figure`.
+        parameters: of the notebook.
+        options: of `predict_frames`.
+
+    Returns:
+        Names of the files; none where there is no run.
+    """
+    if not runs:
+        return []
+    *arguments, caption = predict_frames(runs, **options)
+    save_figure(
+        draw(*arguments),
+        folder / "predictions.png",
+        caption=caption,
+        alt=f"Image, label and the predictions of {len(runs)} runs on {len(arguments[0])} frames.",
+        runs=list(runs.values()),
+        parameters=parameters,
+    )
+    return ["predictions.png"]
 
 
 def _readings(experiment: Experiment) -> list[str]:

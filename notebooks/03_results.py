@@ -1,0 +1,174 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+
+# %% [markdown]
+# # 03 · Results: does a teacher help, by how much, and is it more than chance?
+#
+# You will learn to read three tables: what the label does for a teacher, what each student reaches, and how much it **gains**
+# over the same student without a teacher, with an interval. Then where the gain lies, and what the networks predict.
+#
+# ![Gain of each student over its baseline, with intervals](../figures/streets/study/gains.png)
+#
+# Everything comes from the complete runs of one matrix file (`labkit matrix FILE` makes them). A missing run leaves a dash.
+#
+# | word | meaning |
+# |---|---|
+# | plain, assisted | a teacher that sees the image, or the image and its noised label |
+# | foreign label | the label of another frame |
+# | reliance | teacher's mIoU with the true label minus with a foreign one |
+# | label gain | teacher's mIoU with the true label minus with an empty one |
+# | void | pixels without a class: they count in no score |
+# | baseline | the same student without a teacher, with the same seeds and frames |
+
+# %% [markdown]
+# ## Parameters
+
+# %% tags=["parameters"]
+matrix: str = "labkit/batch/matrices/demo.yaml"  # matrix file, from the project's root
+data_root: str = ""  # folder that holds the data sets; "": environment variable LABKIT_DATA
+category: str = "car"  # class that the drawn frames hold
+frames: int = 2  # frames whose predictions are drawn
+draws: int = 2000  # draws of the bootstrap behind every interval
+seed: int = 0  # of the bootstrap
+device: str = "auto"  # auto: cuda where there is one
+threads: int = 0  # CPU threads; 0: as torch chooses
+figures: str = ""  # folder of tables and figures; "": the matrix's own
+overrides: str = ""  # any other setting, such as "draws=500"
+
+# %%
+from IPython.display import Markdown
+
+from labkit import plots
+from labkit.attribution.predictions import save_predictions
+from labkit.batch.matrix import read_matrix
+from labkit.batch.status import study_of
+from labkit.records.artifacts import write_records
+from labkit.settings import ResultsSettings, absolute_path, parse_overrides
+from labkit.study.build import study_tables, write_tables
+from labkit.study.figures import one_of_each_kind, save_study_figure
+from labkit.study.rows import complete_runs
+
+# %%
+settings = ResultsSettings(
+    matrix=matrix, data_root=data_root, category=category, frames=frames, draws=draws, seed=seed,
+    device=device, threads=threads, figures=figures, **parse_overrides(overrides),
+)  # fmt: skip
+matrix_file = read_matrix(settings.matrix)
+folder = absolute_path(settings.figures) if settings.figures else matrix_file.figures_folder
+record = {"parameters": settings.model_dump() | {"matrix": matrix_file.path.name}}
+
+# %% [markdown]
+# ## The study
+
+# %%
+study = study_of(matrix_file)
+finished = complete_runs(study)
+tables = study_tables(study, draws=settings.draws, seed=settings.seed)
+files = write_tables(tables, folder, **record) if finished else []
+print(f"{study.title}: {len(finished)} complete runs, {len(files)} tables in {folder}")
+if not finished:
+    print(f"No run is complete and nothing is saved. First: labkit matrix {settings.matrix}")
+
+# %% [markdown]
+# ## Teachers
+# *Before you look: which reading should score highest, and which one tells whether the teacher needs its label?*
+#
+# `last` is the mIoU at the last step, with the true label where the teacher reads one. An assisted teacher without reliance
+# ignores its label.
+
+# %%
+Markdown(tables.markdown("teachers"))
+
+# %%
+Markdown(tables.markdown("teacher_gains"))
+
+# %%
+save_study_figure(tables, "teacher_gains", folder, plots.gains_figure, **record)
+
+# %% [markdown]
+# Where the rows vary both kinds of noise: a good recipe is high in both maps.
+
+# %%
+save_study_figure(tables, "noise_diagram", folder, plots.noise_diagram_figure, **record)
+
+# %% [markdown]
+# ## Students
+# `last` counts. `best` is the maximum over a run's evaluations, chosen on the frames it is judged by, so it never stands alone.
+# `with teacher` adds the teacher's seconds: the cost of a gain.
+
+# %%
+Markdown(tables.markdown("students"))
+
+# %%
+save_study_figure(tables, "learning_curves", folder, plots.learning_curves_figure, **record)
+
+# %% [markdown]
+# ## Gains
+# *Before you look: how many points must a student gain before you believe it, with one seed? With three?*
+#
+# Seeds and frames are resampled together, and both methods meet the same ones. An interval that holds 0 is no gain. With three
+# seeds it is too narrow, so read every seed's own gain and the t-test too.
+
+# %%
+Markdown(tables.markdown("gains"))
+
+# %%
+save_study_figure(tables, "gains", folder, plots.gains_figure, **record)
+
+# %% [markdown]
+# Each student beside its teacher: does a stronger teacher, or one that relies more on its label, teach better?
+
+# %%
+save_study_figure(tables, "overview", folder, plots.overview_figure, **record)
+
+# %% [markdown]
+# With training sets of several sizes: for which amount of data does a teacher help?
+
+# %%
+save_study_figure(tables, "size_gains", folder, plots.size_gains_figure, **record)
+
+# %% [markdown]
+# ## Where the gain lies
+# By class: one class may carry the mean. Bold numbers have an interval that leaves out 0.
+
+# %%
+save_study_figure(tables, "class_gains", folder, plots.class_gains_figure, **record)
+
+# %% [markdown]
+# Near class boundaries, or inside regions?
+
+# %%
+save_study_figure(tables, "region_gains", folder, plots.region_gains_figure, **record)
+
+# %% [markdown]
+# ## What they predict
+# The frames follow one rule for every method: those in which the chosen class fills at least 3 % of the labelled pixels, spread
+# evenly over the split. An assisted teacher is shown with its true and with a foreign label.
+
+# %%
+shown = one_of_each_kind(study)
+place = {"device": settings.device, "threads": settings.threads, "data_root": settings.data_root}
+chosen = {"category": settings.category, "count": settings.frames}
+save_predictions(shown, folder, plots.predictions_figure, **record, **chosen, **place)
+
+# %% [markdown]
+# ## In short
+
+# %%
+if finished:
+    write_records(finished, folder)  # manifest, settings and log of every run, beside the tables
+Markdown(tables.margins())
+
+# %% [markdown]
+# A gain counts when it is over the same student without a teacher, over several seeds, and above what longer training brings.
+#
+# Next: [04 · Attribution](04_attribution.ipynb) asks where an assisted teacher's prediction comes from, image or label.
