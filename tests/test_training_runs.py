@@ -1,0 +1,141 @@
+"""Runs with a network of the package: training, loading, scoring on a split, pictures."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labkit.datasets import frames_batch
+from labkit.errors import DataError, RecordError
+from labkit.records import load_run
+from labkit.settings import EvaluateSettings
+from labkit.training.evaluate import evaluating
+from labkit.training.experiment import load_experiment
+from labkit.training.fit import fit
+from labkit.training.picture import predict_images
+from labkit.training.scoring import evaluate_run
+from tests.training import student, teacher
+
+SHORT = {"train_steps": 2, "boundary_width": 1}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """An assisted teacher and its student, complete, in one runs folder."""
+    runs = tmp_path_factory.mktemp("runs")
+    assisted = teacher(runs, **SHORT)
+    fit(assisted)
+    taught = student(runs, teacher=assisted.run.run_id, **SHORT)
+    fit(taught)
+    return assisted, taught
+
+
+def test_a_loaded_run_is_frozen_in_eval_mode_and_predicts_as_it_was_scored(trained):
+    assisted, _ = trained
+    loaded = load_experiment(load_run(assisted.run.folder), device="cpu")
+    assert not loaded.network.training
+    assert not any(parameter.requires_grad for parameter in loaded.network.parameters())
+    batch = frames_batch(loaded.val_split, loaded.info, [0, 1])
+    for reading in ("true_label", "foreign_label", "zero_label"):
+        assert torch.equal(loaded.logits(reading, batch), assisted.logits(reading, batch))
+
+
+def test_a_run_is_scored_on_another_split(trained):
+    assisted, _ = trained
+    settings = EvaluateSettings(
+        split="test", size=3, runs=str(assisted.run.folder.parent), device="cpu"
+    )
+    lines = evaluate_run(assisted.run.run_id, settings)
+    assert [line.split(":")[0] for line in lines[1:4]] == [
+        "true_label",
+        "foreign_label",
+        "zero_label",
+    ]
+    folder = assisted.run.folder / "evaluations"
+    record = json.loads((folder / "test-3.json").read_text())
+    assert record["run_id"] == assisted.run.run_id
+    assert record["readings"]["true_label"]["miou"] >= 0
+    with np.load(folder / "test-3.npz") as arrays:
+        assert arrays["true_label.whole.hits"].shape == (3, 8)
+        assert len(arrays["frames"]) == 3
+    assert load_run(assisted.run.folder).state == "complete"
+
+
+def test_scoring_what_does_not_exist_is_refused(trained):
+    assisted, _ = trained
+    runs = str(assisted.run.folder.parent)
+    with pytest.raises(DataError, match="no split"):
+        evaluate_run(assisted.run.run_id, EvaluateSettings(runs=runs, split="extra"))
+    with pytest.raises(RecordError, match="no such run"):
+        evaluate_run("nothing", EvaluateSettings(runs=runs))
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A picture of an odd size and its label."""
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 255, (45, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+    ids = generator.integers(0, 8, (45, 70), dtype=np.uint8)
+    ids[0, 0] = 255
+    Image.fromarray(ids).save(tmp_path / "label.png")
+    return tmp_path / "scene.png"
+
+
+def test_pictures_are_predicted_at_their_own_size(trained, picture, tmp_path):
+    assisted, taught = trained
+    runs = str(assisted.run.folder.parent)
+    (line,) = predict_images(taught.run.run_id, [picture], runs=runs)
+    assert line == f"{tmp_path / 'scene-of-assisted.png'} (read: image)"
+    with Image.open(tmp_path / "scene-of-assisted.png") as prediction:
+        assert prediction.size == (70, 45)
+        colours = {colour for _, colour in prediction.getcolors()}
+    assert colours <= set(taught.info.palette)
+    label = tmp_path / "label.png"
+    for given, reading in ((label, "true label"), (None, "zero label")):
+        (line,) = predict_images(
+            assisted.run.run_id, [picture], label=given, output=tmp_path / "a.png", runs=runs
+        )
+        assert line == f"{tmp_path / 'a.png'} (read: {reading})"
+
+
+def test_pictures_that_do_not_fit_are_refused(trained, picture, tmp_path):
+    assisted, taught = trained
+    runs = str(assisted.run.folder.parent)
+    label = tmp_path / "label.png"
+    with pytest.raises(DataError, match="reads the image alone"):
+        predict_images(taught.run.run_id, [picture], label=label, runs=runs)
+    ids = np.full((45, 70), 9, dtype=np.uint8)
+    Image.fromarray(ids).save(label)
+    with pytest.raises(DataError, match=r"has ids \[9\]"):
+        predict_images(assisted.run.run_id, [picture], label=label, runs=runs)
+    Image.fromarray(ids[:40]).save(label)
+    with pytest.raises(DataError, match="expected the picture's"):
+        predict_images(assisted.run.run_id, [picture], label=label, runs=runs)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(DataError, match=r"text\.png"):
+        predict_images(taught.run.run_id, [tmp_path / "text.png"], runs=runs)
+
+
+def test_evaluation_leaves_every_module_in_its_mode():
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1), torch.nn.BatchNorm2d(1))
+    network.train()
+    network[1].eval()
+    with evaluating(network):
+        assert not any(module.training for module in network.modules())
+    assert [module.training for module in network.modules()] == [True, True, False]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_teacher_and_student_train_on_a_gpu_by_the_same_path(tmp_path, precision):
+    taught_by = teacher(tmp_path, device="cuda", precision=precision)
+    fit(taught_by)
+    taught = student(tmp_path, device="cuda", precision=precision, teacher=taught_by.run.run_id)
+    metrics = fit(taught)
+    assert taught.run.manifest()["provenance"]["device"] == "cuda"
+    assert math.isfinite(metrics["readings"]["image"]["miou"])
