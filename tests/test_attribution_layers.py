@@ -95,7 +95,7 @@ def test_layercam_and_label_share_of_hand_computed_numbers():
     [
         (
             ["encoder.layer5"],
-            r"no layer 'encoder.layer5'; did you mean encoder\.layer\d\? The network has encoder, .*encoder\.layer1\.0",
+            r"no layer 'encoder.layer5'; did you mean encoder\.layer\d\? .*encoder\.layer1\.0",
         ),
         (["encoder"], "encoder returns no feature map"),
         (["encoder.layer1.0.relu"], "runs more than once"),

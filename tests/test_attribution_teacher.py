@@ -1,30 +1,17 @@
-"""What a trained teacher uses, over frames and splits: known networks give known shares, and every
-table holds what it claims.
+"""Estimates of the label share over a split, the noise sweep, sanity checks and gradients of a
+teacher.
 """
-
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from labkit.attribution import (
-    BranchMaps,
-    NoisedMaps,
-    branch_layercam,
-    branch_shapley,
-    captions,
-    estimates,
-    frames,
-    report,
-    share_of,
-)
+from labkit.attribution import branch_layercam, branch_shapley, compare, estimates, share_of
 from labkit.attribution.estimates import ALL_CLASSES, label_share_estimates
 from labkit.attribution.noise_sweep import noise_sweep
 from labkit.attribution.request import (
     Request,
-    altered,
     labelled_batches,
     measured_means,
     noised_labels,
@@ -33,173 +20,14 @@ from labkit.attribution.request import (
 )
 from labkit.attribution.sanity import sanity_steps, steps_table
 from labkit.datasets import Sample
-from labkit.errors import DataError, RecordError
 from labkit.method import Counts, count_pixels, scores_from_counts
-from labkit.settings import AttributionSettings
-from labkit.training.fit import fit
 from labkit.training.predict import label_size_logits, noise_by_frame
-from tests.training import student, teacher
-
-ROAD = 0  # of streets: in every frame
+from tests.trained_teacher import ROAD, WithSplit, trained_teacher
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
-    """An assisted teacher after a few steps, scored on frames that are smaller than their labels."""
-    experiment = teacher(tmp_path_factory.mktemp("runs"), train_steps=2, score_size="45x80")
-    fit(experiment)
-    return experiment
-
-
-class WithSplit:
-    """A split in which some frames are replaced."""
-
-    def __init__(self, split, frames):
-        self.split, self.frames = split, frames
-
-    def __len__(self):
-        return len(self.split)
-
-    def __getitem__(self, index):
-        return self.frames.get(index) or self.split[index]
-
-    def size(self, index):
-        return tuple(self[index].target.shape)
-
-    def frame_name(self, index):
-        return self.split.frame_name(index)
-
-
-def with_val_split(experiment, split):
-    other = altered(experiment)
-    vars(other)["val_split"] = split
-    return other
-
-
-# frames
-
-
-def test_frames_hold_the_class_and_are_spread_evenly():
-    labelled = np.zeros((10, 3), dtype=np.int64)
-    labelled[:, 0], labelled[::2, 2] = 97, 3
-    assert frames.choose_frames(labelled, category=2, count=5) == [0, 2, 4, 6, 8]
-    assert frames.choose_frames(labelled, category=2, count=1) == [4]
-    assert frames.choose_frames(labelled, category=2, count=99) == [0, 2, 4, 6, 8]
-    with pytest.raises(DataError, match="another class"):
-        frames.choose_frames(labelled, category=1, count=1)
-
-
-def test_the_run_s_record_gives_the_frames_that_the_labels_give(fitted):
-    labelled = frames.class_pixels(fitted.val_split, 8)
-    for category in (0, 2):
-        expected = frames.choose_frames(labelled, category=category, count=3)
-        assert frames.run_frames(fitted, category=category, count=3) == expected
-
-
-def test_maps_are_at_the_stem_s_stride_and_absent_classes_are_flagged(fitted):
-    for category in range(8):
-        request = Request(noisings=2)
-        for one in frames.frame_maps(fitted, [0, 2], category=category, request=request):
-            assert one.maps.present.all() or not one.region.any()
-            assert bool(one.image_map.isnan().all()) == (not one.maps.present[0])
-            assert np.isnan(one.share) == (not one.maps.present[0])
-            assert one.image.shape == (3, 45, 80)
-            assert one.outline.shape == one.region.shape == (45, 80)
-            assert one.image_map.shape == one.label_map.shape == (23, 40)
-            assert one.noised.share.shape == (2, 1)
-
-
-def test_frames_of_other_sizes_are_explained_too(fitted):
-    image, target = fitted.val_split[1]
-    tall = Sample(image.transpose(1, 2).contiguous(), target.T.contiguous())
-    other = replace(
-        fitted,
-        run=replace(
-            fitted.run, settings=fitted.settings.model_copy(update={"score_size": "native"})
-        ),
-    )
-    other = with_val_split(other, WithSplit(fitted.val_split, {1: tall}))
-    request = Request(region="true")
-    maps = frames.frame_maps(other, [0, 1, 2], category=ROAD, request=request)
-    assert [one.image_map.shape for one in maps] == [(32, 64), (64, 32), (32, 64)]
-    assert [len(batch.images) for batch in labelled_batches(other, other.val_split, range(4))] == [
-        1,
-        1,
-        2,
-    ]
-    assert (
-        label_share_estimates(other, other.val_split, frames=0, request=request).frames.iloc[-1]
-        == 4
-    )
-
-
-def test_noisings_follow_from_the_seed_and_differ(fitted):
-    batch = scoring_batch(fitted, fitted.val_split, [0, 2])
-    channels = noised_labels(fitted, batch, Request(seed=5, noisings=2))
-    for seed, channel in zip((5, 6), channels, strict=True):
-        assert torch.equal(
-            channel, noise_by_frame(fitted.noising, batch.label, batch.index, seed=seed)
-        )
-    assert not torch.equal(*channels)
-    assert len(noised_labels(fitted, batch, Request(noisings=2), count=1)) == 1
-
-
-@pytest.mark.parametrize("layer", ["folded", "raw"])
-def test_contribution_adds_up_at_sizes_the_network_must_pad(fitted, layer):
-    request = Request(layer=layer, region="true")
-    (one,) = frames.frame_maps(fitted, [0], category=ROAD, request=request)
-    maps = one.maps
-    torch.testing.assert_close(
-        maps.image_signed + maps.label_signed, maps.joint_signed, rtol=1e-4, atol=1e-7
-    )
-    layers = frames.default_layers(fitted)
-    (joint,) = frames.joint_maps(fitted, [0], category=ROAD, layers=layers, request=request)
-    assert joint.combined.shape == (1, 45, 80)
-    assert 0 <= joint.combined.min() <= joint.combined.max() <= 1
-    assert joint.strides[layers[0]] == 2
-    assert layers[0] == "encoder.model.conv_stem"
-    assert layers[-1].startswith("decoder.")
-
-
-def test_the_library_scales_each_map_by_itself(fitted):
-    request = Request(layer="raw", region="true")
-    (library,) = frames.library_maps(fitted, [0], category=ROAD, request=request)
-    assert library["image"].shape == (45, 80)
-    assert library["image"].max() == pytest.approx(1, abs=1e-3)
-    image, target = fitted.val_split[0]
-    roads = WithSplit(fitted.val_split, {0: Sample(image, 0 * target)})
-    (nothing,) = frames.library_maps(
-        with_val_split(fitted, roads), [0], category=1, request=request
-    )
-    assert np.isnan(nothing["label"]).all()
-
-
-def frame_of(image, label, region):
-    maps = BranchMaps(
-        image, label, image, label, image + label, torch.zeros(1), torch.ones(1).bool()
-    )
-    noised = NoisedMaps(maps, image, label, torch.ones(1, 1))
-    return frames.FrameMaps("frame", torch.zeros(3, 2, 4), region, region, noised)
-
-
-def test_shares_inside_and_outside_the_region_of_hand_made_maps():
-    image, label = (
-        torch.tensor([[[3.0, 1.0]], [[0.0, 2.0]]]),
-        torch.tensor([[[1.0, 1.0]], [[0.0, 2.0]]]),
-    )
-    region = torch.tensor(
-        [[[False, True, False, False]], [[True, False, False, False]]]
-    )  # at twice the maps' size
-    table = frames.share_by_location(
-        [frame_of(image[i : i + 1], label[i : i + 1], region[i]) for i in (0, 1)]
-    )
-    assert table.whole.tolist() == pytest.approx([100 / 3, 50])
-    assert table.inside.tolist() == pytest.approx([25, np.nan], nan_ok=True)
-    assert table.outside.tolist() == pytest.approx([50, 50])
-    assert table.evidence_outside.tolist() == pytest.approx([100 / 3, 100])
-
-
-# estimates over a split
+def fitted():
+    return trained_teacher()
 
 
 def test_the_table_of_estimates_is_what_it_says(fitted):
@@ -251,7 +79,8 @@ def test_removal_uses_the_readings_it_names_at_the_label_s_size(fitted):
             for label in (batch.label, batch.foreign_label)
         )
         inputs = {"true_label": (batch.images, true), "foreign_label": (batch.images, foreign),
-                  "zero_label": (batch.images, 0 * true), "blank_image": (0 * batch.images, true)}  # fmt: skip
+                  "zero_label": (batch.images, 0 * true),
+                  "blank_image": (0 * batch.images, true)}  # fmt: skip
         for name, parts in inputs.items():
             with torch.no_grad():
                 outputs = fitted.network(torch.cat(parts, 1))
@@ -341,7 +170,7 @@ def test_sanity_starts_from_the_trained_maps(fitted):
 
 
 def test_integrated_gradients_come_with_their_error(fitted):
-    table = frames.gradient_table(
+    table = compare.gradient_table(
         fitted, [0, 3], category=ROAD, request=Request(region="true"), steps=4
     )
     assert list(table.columns) == [
@@ -355,111 +184,3 @@ def test_integrated_gradients_come_with_their_error(fitted):
     ]
     assert list(table.frame) == [fitted.val_split.frame_name(i) for i in (0, 3)]
     np.testing.assert_allclose(table.error, table.image + table.label - table.difference, atol=1e-5)
-
-
-# captions and reports
-
-
-def test_captions_name_run_noise_frames_and_limit(fitted):
-    request = Request(noisings=3, seed=2, layer="raw")
-    maps = frames.frame_maps(fitted, [1], category=ROAD, request=request)
-    text = captions.maps_caption(fitted, request, maps, category="road", limit=0.1234)
-    scale = f"label scale {fitted.settings.label_scale:g}"
-    for fact in (
-        fitted.run.run_id,
-        scale,
-        "pixel std 0.03",
-        maps[0].name,
-        "0.123 logits",
-        "seeds 2-4",
-        "at least 3%",
-    ):
-        assert fact in text
-    assert "class std 1," in text
-    ramp = replace(fitted, noising=replace(fitted.noising, class_codes="fixed"))
-    assert "the fixed ramp of class codes, pixel std 0.03" in captions.teacher_caption(ramp)
-
-
-def test_the_summary_states_differences_as_they_are():
-    names = ["road", "pole", "car", "fence", ALL_CLASSES]
-    shares = {
-        "layercam": [20.0, 30, 25, np.nan, 22],
-        "shapley": [25.0, 70, 26, np.nan, 24],
-        "removal": [10.0, 60, 24, np.nan, 17],
-    }
-    ranks = {
-        name: [np.nan] * 4 + [0.5]
-        for name in ("rank_layercam_shapley", "rank_layercam_removal", "rank_shapley_removal")
-    }
-    facts = {"absent": [False, False, False, True, False], "iou_true_label": [80.0, 0.4, 70, 0, 50]}
-    text = captions.summary(pd.DataFrame({"class": names, **shares, **ranks, **facts}))
-    assert (
-        "**22 %** by LayerCAM at the stem, **24 %** by Shapley values and **17 %** by removal"
-        in text
-    )
-    assert "differ most on **pole**: LayerCAM 30 %, Shapley 70 %, removal 60 %" in text
-    assert "differ least on **car**" in text
-    assert "means little for pole:" in text
-    assert "No map for fence" in text
-
-
-@pytest.fixture
-def subject(fitted):
-    settings = AttributionSettings(
-        runs=str(fitted.run.folder.parent), category="road", frames=2, noisings=1, device="cpu", threads=1,
-        split_frames=2, curve_frames=2, pixel_stds="0.5", label_scales="0", gradient_steps=2, attribution_layer="raw",
-    )  # fmt: skip
-    return report.open_subject(settings)
-
-
-@pytest.mark.parametrize(
-    ("made", "draw", "table"),
-    [
-        ("maps_report", "contribution_figure", True),
-        ("library_report", "library_figure", False),
-        ("layers_report", "layers_figure", False),
-        ("estimates_report", "label_share_figure", True),
-        ("gradients_report", None, True),
-        ("sweep_report", "noise_sweep_figure", True),
-        ("sanity_report", "sanity_figure", True),
-    ],
-)
-def test_every_report_saves_figure_table_and_caption_in_one_call(
-    subject, tmp_path, made, draw, table
-):
-    import json
-
-    import matplotlib.pyplot as plt
-
-    from labkit import plots
-
-    one = getattr(report, made)(subject)
-    figure = one.save(tmp_path, getattr(plots, draw) if draw else None)
-    assert (figure is None) == (draw is None)
-    plt.close("all")
-    names = {path.name for path in tmp_path.iterdir()}
-    wanted = {f"{one.name}.csv"} if table else set()
-    wanted |= {f"{one.name}.png", f"{one.name}.pdf"} if draw else set()
-    assert wanted <= names
-    entries = json.loads((tmp_path / "MANIFEST.json").read_text(encoding="utf-8"))
-    assert one.caption in json.dumps(entries, ensure_ascii=False)
-    assert subject.experiment.run.run_id in one.caption
-
-
-def test_raw_maps_are_kept_in_the_run_s_folder(subject, tmp_path):
-    one = report.maps_report(subject)
-    one.save(tmp_path)
-    with np.load(subject.experiment.run.folder / "attribution" / "contribution_road.npz") as kept:
-        assert kept["frames"].tolist() == subject.frame_names
-        np.testing.assert_array_equal(kept["0.label"], one.figure["label_maps"][0].numpy())
-
-
-def test_a_teacher_is_found_or_named(fitted, tmp_path):
-    runs = str(fitted.run.folder.parent)
-    assert report.find_teacher(AttributionSettings(runs=runs)).run_id == fitted.run.run_id
-    with pytest.raises(RecordError, match="no complete assisted teacher"):
-        report.find_teacher(AttributionSettings(runs=str(tmp_path)))
-    alone = student(tmp_path, train_steps=1)
-    fit(alone)
-    with pytest.raises(RecordError, match="expected an assisted teacher"):
-        report.find_teacher(AttributionSettings(runs=str(tmp_path), teacher=alone.run.run_id))

@@ -36,7 +36,9 @@ def drawn_titles(figure):
 
 
 def sizes(axes):
-    return {tuple(np.round(one.get_position().size * one.figure.get_size_inches(), 3)) for one in axes}
+    return {
+        tuple(np.round(one.get_position().size * one.figure.get_size_inches(), 3)) for one in axes
+    }
 
 
 def test_colours_are_the_palettes_and_void_is_black():
@@ -74,7 +76,14 @@ def test_a_share_needs_evidence():
 def test_a_class_that_is_predicted_nowhere_draws_without_a_warning(outline):
     nothing = torch.full((16, 32), torch.nan)
     figure = plots.contribution_figure(
-        [IMAGE], [outline], [nothing], [nothing], [float("nan")], [float("nan")], category="car", limit=1.0
+        [IMAGE],
+        [outline],
+        [nothing],
+        [nothing],
+        [float("nan")],
+        [float("nan")],
+        category="car",
+        limit=1.0,
     )
     figure.canvas.draw()
 
@@ -186,7 +195,9 @@ def test_the_library_figure_keeps_both_scales(outline):
     figure = plots.library_figure(
         [IMAGE], [torch.rand(16, 32)], [torch.rand(16, 32)], library, category="car", limit=0.3
     )
-    limits = {axes.get_title(): axes.images[0].get_clim() for axes in figure.axes if axes.get_title()}
+    limits = {
+        axes.get_title(): axes.images[0].get_clim() for axes in figure.axes if axes.get_title()
+    }
     assert limits["ours: image"] == limits["ours: label"] == (0, 0.3)
     assert limits["library: image"] == limits["library: label"] == (0, 1)
 
@@ -202,7 +213,14 @@ class Step(NamedTuple):
 
 def test_the_sanity_figure_leads_with_the_correlations_and_draws_ranks(outline):
     steps = [
-        Step("weights", f"step {i}", 10.0**i * torch.rand(16, 32), torch.rand(16, 32), 1 - i / 20, 1 - i / 10)
+        Step(
+            "weights",
+            f"step {i}",
+            10.0**i * torch.rand(16, 32),
+            torch.rand(16, 32),
+            1 - i / 20,
+            1 - i / 10,
+        )
         for i in range(12)
     ]
     steps += [Step("label", f"part {i}", *steps[0][2:]) for i in range(3)]

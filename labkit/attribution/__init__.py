@@ -3,8 +3,8 @@ checks of both.
 
 common: shared parts.  layercam, layers, noisings: maps of tensors.  shapley, gradients, library:
 other methods.
-randomise: changed weights and labels.  request, frames, estimates, noise_sweep, sanity: methods
-applied to a trained teacher.
+randomise: changed weights and labels.  request, frames, compare, estimates, noise_sweep, sanity:
+methods applied to a trained teacher.
 captions, report: one call per figure of `04_attribution`.
 """
 
@@ -35,9 +35,32 @@ from labkit.attribution.shapley import (
 )
 
 __all__ = [
-    "BranchMaps", "BranchMeans", "Coalitions", "InputGradients", "JointMaps", "NoisedMaps", "Shapley",
-    "branch_layercam", "branch_means", "branch_shapley", "cascading_randomisation", "coalition_logits", "coalitions",
-    "integrated_gradients", "joint_layercam", "label_share", "layer_names", "layercam", "library_layercam", "nan_std",
-    "noised_layercam", "permute_label", "rank_correlation", "scored_shapley", "shapley_values", "share_of", "split_stem",
+    "BranchMaps",
+    "BranchMeans",
+    "Coalitions",
+    "InputGradients",
+    "JointMaps",
+    "NoisedMaps",
+    "Shapley",
+    "branch_layercam",
+    "branch_means",
+    "branch_shapley",
+    "cascading_randomisation",
+    "coalition_logits",
+    "coalitions",
+    "integrated_gradients",
+    "joint_layercam",
+    "label_share",
+    "layer_names",
+    "layercam",
+    "library_layercam",
+    "nan_std",
+    "noised_layercam",
+    "permute_label",
+    "rank_correlation",
+    "scored_shapley",
+    "shapley_values",
+    "share_of",
+    "split_stem",
     "view_stem",
-]  # fmt: skip
+]

@@ -42,7 +42,7 @@ def eval_float32(
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """No autocast and no TF32: the two halves of a stem must add up to what the network computed."""
+    """No autocast and no TF32: the halves of a stem must add up to what the network computed."""
     cudnn = torch.backends.cudnn
     with (
         torch.autocast(device.type, enabled=False),

@@ -165,8 +165,10 @@ def _table(sums: _Sums, names: tuple[str, ...]) -> pd.DataFrame:
         "class": names, "frames": sums.present_first.int(), "absent": sums.present == 0,
         "layercam": 100 * share_of(label.sum(0), image.sum(0)),
         "shapley": 100 * share_of(sums.absolute[1], sums.absolute[0]),
-        "removal": removal_share(scores, "iou"), "layercam_std": nan_std(100 * share_of(label, image)),
-        "shapley_image": sums.values[0] / sums.present, "shapley_label": sums.values[1] / sums.present,
+        "removal": removal_share(scores, "iou"),
+        "layercam_std": nan_std(100 * share_of(label, image)),
+        "shapley_image": sums.values[0] / sums.present,
+        "shapley_label": sums.values[1] / sums.present,
         **{f"iou_{reading}": _percent(scores, reading, "iou", len(names)) for reading in READINGS},
     })  # fmt: skip
     total = sums.present.sum()
@@ -176,7 +178,8 @@ def _table(sums: _Sums, names: tuple[str, ...]) -> pd.DataFrame:
         "shapley": 100 * float(share_of(*sums.absolute.sum(1).flip(0))),
         "removal": float(removal_share(scores, "miou")[0]),
         "layercam_std": float(nan_std(100 * share_of(label.sum(1), image.sum(1)))),
-        "shapley_image": float(sums.values[0].sum() / total), "shapley_label": float(sums.values[1].sum() / total),
+        "shapley_image": float(sums.values[0].sum() / total),
+        "shapley_label": float(sums.values[1].sum() / total),
         **{f"iou_{reading}": _percent(scores, reading, "miou", 1)[0] for reading in READINGS},
         **rank_correlations(classes),
     }  # fmt: skip
@@ -191,7 +194,7 @@ def _percent(scores: Mapping[str, Scores], reading: str, what: str, size: int) -
 
 
 def _count(logits: Tensor, target: Tensor) -> Tensor:
-    """(3, K) int64: hits, labelled and predicted pixels at the label's size, summed over the batch."""
+    """(3, K) int64: hits, labelled and predicted pixels at the label's size, over the batch."""
     if logits.shape[2:] != target.shape[1:]:
         logits = F.interpolate(logits, target.shape[1:], mode="bilinear", align_corners=False)
     counts = count_pixels(logits.argmax(1), target, num_classes=logits.shape[1])

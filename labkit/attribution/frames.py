@@ -1,6 +1,4 @@
-"""Choice of frames, and one class on chosen frames: branch maps over noisings, the library's maps,
-deeper layers, gradients.
-"""
+"""Choice of frames, and branch maps of one class on chosen frames, averaged over noisings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.attribution.common import class_region, eval_float32, full_size_logits, share_of
-from labkit.attribution.gradients import integrated_gradients
 from labkit.attribution.layercam import BranchMaps, BranchMeans, label_share
-from labkit.attribution.layers import JointMaps, joint_layercam, layer_names
-from labkit.attribution.library import library_layercam
 from labkit.attribution.noisings import NoisedMaps, nan_std, noised_layercam
 from labkit.attribution.request import Request, measured_means, noised_labels, scoring_batch
 from labkit.datasets import ScoringBatch, Split
 from labkit.errors import DataError
-from labkit.networks import find_stem
 from labkit.training.experiment import Experiment
 
-GRADIENT_FRAMES = 8  # frames of the table of integrated gradients
 LEAST_SHARE = 0.03  # of a frame's labelled pixels, for a class to count as being in it
 
 
@@ -103,7 +96,7 @@ def choose_frames(labelled: np.ndarray, *, category: int, count: int) -> list[in
 
 
 def run_frames(experiment: Experiment, *, category: int, count: int) -> list[int]:
-    """`choose_frames` of the run's validation split, by the counts in its record: no label is read."""
+    """`choose_frames` of the run's validation split, from its recorded counts; reads no label."""
     counts = experiment.run.frame_counts()
     labelled = next(counts[name] for name in counts if name.endswith(".whole.labelled"))
     return choose_frames(np.asarray(labelled), category=category, count=count)
@@ -171,28 +164,6 @@ def explained_region(
     return class_region(logits, category=category, region=request.region, target=batch.label)
 
 
-def library_maps(
-    experiment: Experiment, index: Sequence[int], *, category: int, request: Request
-) -> list[dict[str, np.ndarray]]:
-    """The grad-cam library's image and label map (H, W) per frame, first noising; NaN where the
-    region is empty.
-    """
-    maps = []
-    for i in index:
-        batch = scoring_batch(experiment, experiment.val_split, [i])
-        (channel,) = noised_labels(experiment, batch, request, count=1)
-        region = explained_region(experiment, batch, channel, category=category, request=request)
-        if region.any():
-            both = library_layercam(
-                experiment.network, batch.images, channel, category=category, region=region
-            )
-            maps.append({branch: values[0] for branch, values in both.items()})
-        else:
-            nothing = np.full(tuple(region.shape[1:]), np.nan, dtype=np.float32)
-            maps.append({"image": nothing, "label": nothing})
-    return maps
-
-
 def share_by_location(frames: Sequence[FrameMaps]) -> pd.DataFrame:
     """Label share of each frame: over the whole of it, inside the region whose score is explained,
     and outside; percent.
@@ -220,72 +191,6 @@ def share_by_location(frames: Sequence[FrameMaps]) -> pd.DataFrame:
             row[name] = 100 * float(share_of(*parts))
         rows.append(row | {"evidence_outside": 100 * float(sums["outside"] / sums["whole"])})
     return pd.DataFrame(rows)
-
-
-def default_layers(experiment: Experiment, names: str = "") -> list[str]:
-    """Names of the layers of the joint map: those given, separated by commas, or four from the stem
-    to the last decoder piece.
-    """
-    if names.strip():
-        return [name.strip() for name in names.split(",") if name.strip()]
-    known = layer_names(experiment.network, with_maps=True)
-    encoder = [name for name in known if name.startswith("encoder.")]
-    decoder = [name for name in known if name.startswith("decoder.")] or known[-2:-1]
-    stem = f"encoder.{find_stem(experiment.network.encoder)[0]}"
-    chosen = [stem, encoder[len(encoder) // 2], encoder[-1], *decoder[-1:]]
-    return list(dict.fromkeys(chosen))
-
-
-def joint_maps(
-    experiment: Experiment,
-    index: Sequence[int],
-    *,
-    category: int,
-    layers: Sequence[str],
-    request: Request,
-) -> list[JointMaps]:
-    """Joint maps at deeper layers under the first noising, and their element-wise maximum; N = 1
-    per frame.
-    """
-    maps = []
-    for i in index:
-        batch = scoring_batch(experiment, experiment.val_split, [i])
-        (channel,) = noised_labels(experiment, batch, request, count=1)
-        joint = joint_layercam(
-            experiment.network, batch.images, channel, layers=layers, category=category,
-            target=batch.label, **request.options(),
-        )  # fmt: skip
-        layers_cpu, scaled = ({n: one.cpu() for n, one in part.items()} for part in joint[:2])
-        maps.append(
-            JointMaps(layers_cpu, scaled, joint.strides, *(part.cpu() for part in joint[3:]))
-        )
-    return maps
-
-
-def gradient_table(
-    experiment: Experiment, index: Sequence[int], *, category: int, request: Request, steps: int
-) -> pd.DataFrame:
-    """Integrated gradients on frames of the validation split: one row per frame, in the unit of the
-    class score.
-
-    Returns:
-        Columns frame, image, label, label_share, difference (score of both minus score of nothing),
-        error and error_percent (of the difference); NaN where the region is empty.
-    """
-    rows = []
-    for i in index:
-        batch = scoring_batch(experiment, experiment.val_split, [i])
-        (channel,) = noised_labels(experiment, batch, request, count=1)
-        result = integrated_gradients(
-            experiment.network, batch.images, channel, category=category, target=batch.label,
-            steps=steps, **request.options(),
-        )  # fmt: skip
-        values = {name: float(getattr(result, name)[0]) for name in ("image", "label")}
-        values["label_share"] = 100 * float(share_of(result.label, result.image)[0])
-        values |= {name: float(getattr(result, name)[0]) for name in ("difference", "error")}
-        rows.append({"frame": experiment.val_split.frame_name(i), **values})
-    table = pd.DataFrame(rows)
-    return table.assign(error_percent=100 * (table.error / table.difference).abs())
 
 
 def raw_maps(frames: Sequence[FrameMaps]) -> dict[str, Any]:

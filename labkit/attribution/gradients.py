@@ -31,7 +31,7 @@ class InputGradients(NamedTuple):
     label_map: Tensor  # (N, H, W), summed over label channels
     image: Tensor  # (N,), sum of image_map
     label: Tensor  # (N,)
-    difference: Tensor  # (N,), score of both minus score of nothing: the value that image + label approximate
+    difference: Tensor  # (N,), score of both minus score of nothing; image + label approximate it
     error: Tensor  # (N,), image + label - difference; all are NaN where the region is empty
 
 
@@ -66,7 +66,8 @@ def integrated_gradients(
             )
 
         parts, error = IntegratedGradients(value).attribute(
-            (images, label_channel), baselines=(0.0, 0.0), additional_forward_args=(inside,), n_steps=steps,
+            (images, label_channel), baselines=(0.0, 0.0),
+            additional_forward_args=(inside,), n_steps=steps,
             internal_batch_size=max(len(images), 8), return_convergence_delta=True,
         )  # fmt: skip
     empty = ~inside.flatten(1).any(1)

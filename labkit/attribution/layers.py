@@ -141,7 +141,7 @@ def layer_names(network: SegmentationNetwork, *, with_maps: bool = False) -> lis
 
 
 def named_layers(network: SegmentationNetwork) -> dict[str, nn.Module]:
-    """Modules of encoder, decoder and head by name; auxiliary heads take no part in a prediction."""
+    """Modules of encoder, decoder and head by name; without auxiliary heads."""
     inner = getattr(network, "network", network)
     return {name: module for name, module in inner.named_modules() if name}
 

@@ -1,27 +1,22 @@
-"""One call per figure of `04_attribution`: the values it draws, its table, its caption and its
-alternative text.
-"""
+"""One call per figure of `04_attribution`: what it draws, its table and its caption."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 
 from labkit.attribution import captions
-from labkit.attribution.estimates import label_share_estimates
-from labkit.attribution.frames import (
+from labkit.attribution.compare import (
     GRADIENT_FRAMES,
-    Frame,
-    FrameMaps,
     default_layers,
-    frame_maps,
     gradient_table,
     joint_maps,
     library_maps,
+)
+from labkit.attribution.estimates import label_share_estimates
+from labkit.attribution.frames import (
+    Frame,
+    FrameMaps,
+    frame_maps,
     open_frames,
     raw_maps,
     run_frames,
@@ -30,140 +25,25 @@ from labkit.attribution.frames import (
 from labkit.attribution.noise_sweep import noise_sweep
 from labkit.attribution.request import Request
 from labkit.attribution.sanity import sanity_steps, steps_table
-from labkit.errors import RecordError
-from labkit.records import Run, find_run, runs_folder, scan_runs
-from labkit.records.artifacts import record_artifact, save_arrays, save_figure, write_csv
-from labkit.settings import AttributionSettings, numbers
-from labkit.training.experiment import Experiment, load_experiment
+from labkit.attribution.subject import Report, Subject, find_teacher, open_subject
+from labkit.settings import numbers
+
+__all__ = [
+    "Report",
+    "Subject",
+    "estimates_report",
+    "find_teacher",
+    "gradients_report",
+    "layers_report",
+    "library_report",
+    "maps_report",
+    "open_subject",
+    "sanity_report",
+    "shared_limit",
+    "sweep_report",
+]
 
 PERCENTILE = 99.5  # of all maps of a figure: the upper end of their common scale
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An assisted teacher, the class and frames that are explained, and the settings of the
-    notebook.
-    """
-
-    settings: AttributionSettings
-    experiment: Experiment
-    category: int
-    frames: tuple[int, ...]  # of the validation split
-
-    @property
-    def request(self) -> Request:
-        """The explained quantity of drawn maps, averaged over the notebook's noisings."""
-        return self.averaged_over(self.settings.noisings)
-
-    @property
-    def split_request(self) -> Request:
-        """The same for tables over the split."""
-        return self.averaged_over(self.settings.split_noisings)
-
-    @property
-    def frame_names(self) -> list[str]:
-        """Of the drawn frames."""
-        return [self.experiment.val_split.frame_name(i) for i in self.frames]
-
-    def report(self, name: str, **parts: Any) -> "Report":
-        """A report of this subject."""
-        return Report(name, run=self.experiment.run, parameters=self.settings.model_dump(), **parts)
-
-    def averaged_over(self, noisings: int) -> Request:
-        """The explained quantity, averaged over so many noisings."""
-        settings = self.settings
-        return Request(
-            region=settings.region, score=settings.score, layer=settings.attribution_layer,
-            seed=settings.seed, noisings=noisings,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Report:
-    """The values behind one figure, and its text.
-
-    Attributes:
-        name: file name of figure and table, without suffix.
-        figure: keyword arguments of the figure's function in `labkit.plots`.
-        table: written as <name>.csv; None: there is none.
-        arrays: unscaled maps, kept in the run's folder; empty: there are none.
-    """
-
-    name: str
-    caption: str
-    run: Run
-    parameters: dict[str, Any]
-    alt: str = ""
-    figure: dict[str, Any] = field(default_factory=dict)
-    table: pd.DataFrame | None = None
-    arrays: dict[str, Any] = field(default_factory=dict)
-
-    def save(self, folder: Path, draw: Callable[..., Figure] | None = None) -> Figure | None:
-        """Write figure, table and arrays with their records, and return the figure.
-
-        Args:
-            folder: of the figures; arrays go to the run's own folder.
-            draw: the figure's function in `labkit.plots`; None: no figure is drawn.
-        """
-        record = {"caption": self.caption, "runs": [self.run], "parameters": self.parameters}
-        if self.table is not None:
-            path = folder / f"{self.name}.csv"
-            record_artifact(write_csv(path, list(self.table.columns), _rows(self.table)), **record)
-        if self.arrays:
-            save_arrays(self.run.folder / "attribution" / f"{self.name}.npz", self.arrays)
-        if draw is None:
-            return None
-        figure = draw(**self.figure)
-        save_figure(figure, folder / f"{self.name}.png", alt=self.alt, **record)
-        return figure
-
-
-def open_subject(settings: AttributionSettings) -> Subject:
-    """The assisted teacher that the settings name, its class and its frames.
-
-    Raises:
-        RecordError: there is no complete assisted teacher of the data set, or the named run is not
-            one.
-        DataError: no frame holds enough of the class.
-    """
-    run = find_teacher(settings)
-    changes = {
-        name: getattr(settings, name)
-        for name in ("device", "threads", "data_root")
-        if getattr(settings, name)
-    }
-    experiment = load_experiment(run, **changes)
-    category = experiment.info.class_id(settings.category)
-    frames = run_frames(experiment, category=category, count=settings.frames)
-    return Subject(settings, experiment, category, tuple(frames))
-
-
-def find_teacher(settings: AttributionSettings) -> Run:
-    """The named run, or the first complete assisted teacher of the data set, by id.
-
-    Raises:
-        RecordError: none is complete, or the named run is no complete assisted teacher.
-    """
-    folder = runs_folder(settings.runs)
-    if settings.teacher:
-        run = find_run(settings.teacher, folder)
-        if (run.role, run.kind) != ("teacher", "assisted"):
-            raise RecordError(
-                f"setting teacher: run {run.run_id} is a {run.role} ({run.kind}); "
-                "expected an assisted teacher."
-            )
-        return run
-    runs = scan_runs(folder, dataset=settings.dataset).runs
-    teachers = sorted(
-        (run for run in runs if (run.role, run.kind) == ("teacher", "assisted")),
-        key=lambda run: run.run_id,
-    )
-    if not teachers:
-        raise RecordError(
-            f"attribution: no complete assisted teacher of {settings.dataset} in {folder}. "
-            f"First: labkit train teacher --set dataset={settings.dataset}."
-        )
-    return teachers[0]
 
 
 def maps_report(subject: Subject) -> Report:
@@ -179,7 +59,7 @@ def maps_report(subject: Subject) -> Report:
         caption=captions.maps_caption(
             subject.experiment, subject.request, frames, category=category, limit=limit
         ),
-        alt=f"Maps of image and label evidence for {category}; label share {share:.0f} percent on average.",
+        alt=f"Maps of image and label evidence for {category}; label share {share:.0f} percent.",
         figure={
             **_pictures(frames),
             **_branches(frames),
@@ -205,7 +85,7 @@ def library_report(subject: Subject) -> Report:
         caption=captions.library_caption(
             subject.experiment, request, category=category, frames=subject.frame_names
         ),
-        alt=f"Maps of {category}: ours in one scale, and the library's, each with its own maximum at 1.",
+        alt=f"Maps of {category}: ours in one scale, the library's each with its own maximum at 1.",
         figure={
             "images": [one.image for one in frames],
             **_branches(frames),
@@ -229,7 +109,7 @@ def layers_report(subject: Subject) -> Report:
         caption=captions.layers_caption(
             subject.experiment, category=category, frames=subject.frame_names, layers=layers
         ),
-        alt=f"Maps of joint evidence for {category} at {len(layers)} layers, from the stem to the decoder, and their maximum.",
+        alt=f"Maps of joint evidence for {category} at {len(layers)} layers, and their maximum.",
         figure={
             **_pictures(frames),
             "layers": {layer: [one.scaled[layer][0] for one in joint] for layer in layers},
@@ -282,7 +162,7 @@ def sweep_report(subject: Subject) -> Report:
     return subject.report(
         "reliance",
         caption=captions.sweep_caption(experiment, request, frames=count),
-        alt="Reliance, label gain and label share of one teacher over pixel noise and over label scale at evaluation.",
+        alt="Reliance, label gain and label share of one teacher over pixel noise and label scale.",
         figure={"table": table},
         table=table,
     )
@@ -300,7 +180,7 @@ def sanity_report(subject: Subject) -> Report:
         caption=captions.sanity_caption(
             subject.experiment, category=subject.settings.category, frames=subject.frame_names
         ),
-        alt="Rank correlation with the trained teacher's maps as weights are redrawn and as the label is permuted, and the maps.",
+        alt="Rank correlation with the trained maps as weights are redrawn and the label permuted.",
         figure={"outline": frame.outline, "steps": steps},
         table=steps_table(steps),
     )
@@ -315,18 +195,6 @@ def shared_limit(frames: list[FrameMaps]) -> float:
     if not np.isfinite(values).any():
         return 1.0
     return float(max(np.nanpercentile(values, PERCENTILE), 1e-12))
-
-
-def _rows(table: pd.DataFrame) -> Iterator[list[Any]]:
-    """Rows of a table; numbers to six significant digits, blank where there is no number."""
-    for row in table.itertuples(index=False):
-        yield [_cell(value) for value in row]
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return None if np.isnan(value) else float(f"{value:.6g}")
-    return value
 
 
 def _pictures(frames: Sequence[Frame]) -> dict[str, list]:

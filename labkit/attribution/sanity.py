@@ -79,7 +79,7 @@ def sanity_steps(
 
 
 def steps_table(steps: list[SanityStep]) -> pd.DataFrame:
-    """Columns kind, step, image and label: Spearman's correlation with the trained teacher's map."""
+    """Columns kind, step, image, label: Spearman's correlation with the trained teacher's map."""
     rows = [
         {"kind": step.kind, "step": step.name, "image": step.image, "label": step.label}
         for step in steps

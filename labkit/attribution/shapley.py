@@ -83,7 +83,8 @@ def coalition_logits(
     with eval_float32(network, images.device) as explained, torch.no_grad():
         return coalitions(
             lambda image, label: full_size_logits(explained, image, label),
-            images, label_channel, baselines=(torch.zeros_like(images), torch.zeros_like(label_channel)),
+            images, label_channel,
+            baselines=(torch.zeros_like(images), torch.zeros_like(label_channel)),
         )  # fmt: skip
 
 
