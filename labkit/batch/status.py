@@ -72,6 +72,18 @@ class Inspection:
             self._done[job.key] = self._complete(job)
         return self._done[job.key]
 
+    def data(self, job: Job) -> str:
+        """Fingerprint of a job's data, whose files are checked where they were not yet.
+
+        Raises:
+            DataError: a file is missing or malformed.
+        """
+        names = ("dataset", "data_root", "train_size", "val_size", "runs")
+        key = ("data", *(getattr(job.resolved, name) for name in names))
+        if key not in self.memory:
+            self.memory[key] = data_fingerprint(job.resolved, memory=self.memory)
+        return self.memory[key]
+
     def run_now(self, job: Job) -> Run | None:
         """As `run`, read again: a teacher trained meanwhile makes its student's run known."""
         if self.run(job) is None and job.teacher:
@@ -185,7 +197,7 @@ class Inspection:
         if weights not in self.memory:
             self.memory[weights] = encoder_weights_fingerprint(weights)
         identity = {
-            "data": data_fingerprint(job.resolved, memory=self.memory),
+            "data": self.data(job),
             "weights": self.memory[weights],
         }
         return describe_run(job.resolved, identity, teacher)
