@@ -31,6 +31,7 @@ __all__ = [
     "Split",
     "TrainBatches",
     "available",
+    "check_scored",
     "dataset_info",
     "dataset_recipe",
     "foreign_index",
@@ -49,8 +50,13 @@ SHARED = frozenset(
         "classes",
         "describe",
         "files",
+        "init_folder",
+        "json_file",
+        "matlab",
         "memory",
+        "pairing",
         "pictures",
+        "recipes",
         "show",
     }
 )
@@ -105,6 +111,29 @@ def open_split(name: str, split: str, *, root: str = "", size: int = 0) -> Split
         raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
     frames = _module(name).open_split(split, root=root, size=size)
     return KeptSplit(frames) if fits_memory(frames) else frames
+
+
+def check_scored(info: DatasetInfo, split: str, *, trained_on: DatasetInfo | None = None) -> None:
+    """Refuse a score that means nothing.
+
+    Args:
+        trained_on: the data set of the network's training.
+
+    Raises:
+        DataError: the split's labels are not public, or its images are in the training split of
+            the network.
+    """
+    if split == "test" and not info.test_is_scored:
+        raise DataError(
+            f"{info.name} test: its labels are not public, the files hold void everywhere, and "
+            "there is no score. Score val, or send predictions to the benchmark's server."
+        )
+    if trained_on and info.name in trained_on.contains:
+        raise DataError(
+            f"{info.name} {split}: its images are in the training split of {trained_on.name}, on "
+            "which this network was trained; a score would be of frames seen. Score val of "
+            f"{trained_on.name}."
+        )
 
 
 def _module(name: str) -> ModuleType:

@@ -4,15 +4,8 @@ Source: Brostow et al. 2009, "Semantic object classes in video".
 """
 
 from labkit.datasets.base import IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
-from labkit.datasets.files import (
-    FileSplit,
-    LabelFormat,
-    data_folder,
-    files_by_stem,
-    first_frames,
-    id_table,
-    pair_files,
-)
+from labkit.datasets.files import FileSplit, LabelFormat, id_table
+from labkit.datasets.pairing import data_folder, files_by_stem, first_frames, pair_frames
 
 VOID = 11  # in the files
 LABELS = LabelFormat(
@@ -75,6 +68,9 @@ def open_split(split: str, *, root: str = "", size: int = 0) -> FileSplit:
         DataError: the folders are missing, empty or too small, or frames and labels do not pair up.
     """
     folder = data_folder("camvid", root, "camvid", layout=INFO.layout)
-    images, labels = files_by_stem(folder / split), files_by_stem(folder / f"{split}annot")
+    images = files_by_stem(folder / split)
+    labels = {
+        name: (path, LABELS) for name, path in files_by_stem(folder / f"{split}annot").items()
+    }
     title = f"camvid {split}"
-    return FileSplit(first_frames(title, pair_files(title, images, labels, LABELS), size))
+    return FileSplit(first_frames(title, pair_frames(title, images, labels), size))

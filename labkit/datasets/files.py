@@ -1,7 +1,6 @@
-"""Splits read from files: id tables, pairing of images and labels, reading and checking."""
+"""Splits read from files: id tables, reading and checking of frames."""
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from labkit.errors import DataError
 from labkit.method.noising import IGNORE_INDEX
 
 UNKNOWN = 254  # entry of an id table for values that must not occur
-FAULTS_LISTED = 10
 
 
 def id_table(ids: Mapping[int, int]) -> bytes:
@@ -102,10 +100,13 @@ class FileSplit:
         frames: in the order of the split.
         any_orientation: EXIF orientations other than 1 pass the check. Where the labels were drawn
             on the stored pixels they are harmless; they are never applied.
+        note: what a reader of scores must know about these frames, one sentence, or "".
     """
 
-    def __init__(self, frames: Sequence[Frame], *, any_orientation: bool = False) -> None:
-        self.frames = list(frames)
+    def __init__(
+        self, frames: Sequence[Frame], *, any_orientation: bool = False, note: str = ""
+    ) -> None:
+        self.frames, self.note = list(frames), note
         self.any_orientation = any_orientation
         self._sizes: dict[int, tuple[int, int]] = {}
 
@@ -165,98 +166,3 @@ def _compare_sizes(frame: Frame, image: tuple[int, int], label: tuple[int, int])
         f"{frame.label}: has size {label[0]} x {label[1]}; expected the image's, "
         f"{image[0]} x {image[1]}.{exif} Bring it to that size without interpolating ids."
     )
-
-
-def data_folder(dataset: str, root: str, *parts: str, layout: str) -> Path:
-    """Return a data set's folder below the data folder.
-
-    Args:
-        root: the data folder; "" = environment variable LABKIT_DATA.
-        parts: names of the folder below it.
-        layout: what the folder holds, for the message.
-
-    Raises:
-        DataError: no data folder is given, or the data set is not in it.
-    """
-    parent = root or os.environ.get("LABKIT_DATA", "")
-    if not parent:
-        raise DataError(
-            f"{dataset}: no data folder given; expected the folder that holds {'/'.join(parts)}/. "
-            "Set the environment variable LABKIT_DATA, or the setting data_root."
-        )
-    folder = Path(parent).expanduser().joinpath(*parts)
-    if not folder.is_dir():
-        raise DataError(
-            f"{dataset}: no folder {folder}; expected there:\n{layout}\n"
-            "Check LABKIT_DATA or the setting data_root: the folder that holds "
-            f"{'/'.join(parts)}/."
-        )
-    return folder
-
-
-def files_by_stem(folder: Path, *, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
-    """Return the files of a folder by stem, sorted.
-
-    Raises:
-        DataError: no such folder, no permission, no such file in it, or two files of one stem.
-    """
-    suffixes = tuple(suffixes)
-    try:
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes)
-    except PermissionError as error:
-        raise DataError(f"{folder}: no permission to list it. Allow it (chmod +rx).") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(
-            f"{folder}: no such folder; expected one of {', '.join(suffixes)} files."
-        ) from error
-    if not paths:
-        raise DataError(f"{folder}: an empty split; expected {', '.join(suffixes)} files.")
-    by_stem: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in by_stem:
-            raise DataError(
-                f"{path}: lies beside {by_stem[path.stem].name}; expected one file of a name. "
-                "Remove one of the two."
-            )
-        by_stem[path.stem] = path
-    return by_stem
-
-
-def pair_files(
-    title: str, images: Mapping[str, Path], labels: Mapping[str, Path], format: LabelFormat
-) -> list[Frame]:
-    """Return the frames of images and labels with equal names, sorted by name.
-
-    Raises:
-        DataError: an image or a label stands alone; the first ten by name.
-    """
-    faults = [
-        f"{images[name]}: has no label of that name. Add it, or remove the image."
-        for name in sorted(images.keys() - labels.keys())
-    ] + [
-        f"{labels[name]}: has no image of that name. Add it, or remove the label."
-        for name in sorted(labels.keys() - images.keys())
-    ]
-    if faults:
-        raise DataError("\n".join([f"{title}: files that do not pair up", *shorten(faults)]))
-    return [Frame(name, images[name], labels[name], format) for name in sorted(images)]
-
-
-def first_frames(title: str, frames: Sequence[Frame], size: int) -> Sequence[Frame]:
-    """Return the first `size` frames, all for 0.
-
-    Raises:
-        DataError: there are fewer.
-    """
-    if size > len(frames):
-        raise DataError(
-            f"{title}: has {len(frames)} frames; expected at least {size}, the size asked for. "
-            "Lower it, or set 0 for all."
-        )
-    return frames[: size or None]
-
-
-def shorten(faults: Sequence[str]) -> list[str]:
-    """Return the first ten faults, and a line that counts the others."""
-    left = len(faults) - FAULTS_LISTED
-    return [*faults[:FAULTS_LISTED], *([f"... and {left} more."] if left > 0 else [])]

@@ -20,6 +20,7 @@ class KeptSplit:
 
     def __init__(self, split: Split) -> None:
         self.split = split
+        self.note: str = getattr(split, "note", "")
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __len__(self) -> int:
