@@ -94,8 +94,8 @@ def test_every_report_saves_figure_table_and_caption_in_one_call(
     subject, tmp_path, made, draw, table
 ):
     one = getattr(report, made)(subject)
-    figure = one.save(tmp_path, getattr(plots, draw) if draw else None)
-    assert (figure is None) == (draw is None)
+    path = one.save(tmp_path, getattr(plots, draw) if draw else None)
+    assert path.suffix == (".png" if draw else ".csv")
     plt.close("all")
     names = {path.name for path in tmp_path.iterdir()}
     wanted = {f"{one.name}.csv"} if table else set()

@@ -15,7 +15,7 @@ from labkit.records import Run
 from labkit.records.artifacts import save_figure
 from labkit.training.experiment import Experiment, load_experiment
 
-READINGS = {"image": "", "true_label": ", true label", "foreign_label": ", foreign label"}
+READINGS = {"image": "", "true_label": " + label", "foreign_label": " + foreign label"}
 
 
 class Predictions(NamedTuple):
@@ -84,7 +84,7 @@ def save_predictions(
     *,
     parameters: Mapping[str, Any],
     **options: Any,
-) -> list[str]:
+) -> str:
     """Draw what several runs predict and save it as predictions.png with its record.
 
     Args:
@@ -93,10 +93,10 @@ def save_predictions(
         options: of `predict_frames`.
 
     Returns:
-        Names of the files; none where there is no run.
+        The file's name, or why there is none.
     """
     if not runs:
-        return []
+        return "predictions: not drawn; no run is complete."
     *arguments, caption = predict_frames(runs, **options)
     save_figure(
         draw(*arguments),
@@ -106,7 +106,7 @@ def save_predictions(
         runs=list(runs.values()),
         parameters=parameters,
     )
-    return ["predictions.png"]
+    return "predictions.png"
 
 
 def _readings(experiment: Experiment) -> list[str]:

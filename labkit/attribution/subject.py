@@ -77,24 +77,26 @@ class Report:
     table: pd.DataFrame | None = None
     arrays: dict[str, Any] = field(default_factory=dict)
 
-    def save(self, folder: Path, draw: Callable[..., Figure] | None = None) -> Figure | None:
-        """Write figure, table and arrays with their records, and return the figure.
+    def save(self, folder: Path, draw: Callable[..., Figure] | None = None) -> Path:
+        """Write figure, table and arrays with their records.
 
         Args:
             folder: of the figures; arrays go to the run's own folder.
             draw: the figure's function in `labkit.plots`; None: no figure is drawn.
+
+        Returns:
+            The figure's file, or the table's where there is no figure.
         """
         record = {"caption": self.caption, "runs": [self.run], "parameters": self.parameters}
+        path = folder / f"{self.name}.csv"
         if self.table is not None:
-            path = folder / f"{self.name}.csv"
             record_artifact(write_csv(path, list(self.table.columns), _rows(self.table)), **record)
         if self.arrays:
             save_arrays(self.run.folder / "attribution" / f"{self.name}.npz", self.arrays)
         if draw is None:
-            return None
-        figure = draw(**self.figure)
-        save_figure(figure, folder / f"{self.name}.png", alt=self.alt, **record)
-        return figure
+            return path
+        return save_figure(draw(**self.figure), path.with_suffix(".png"), alt=self.alt, **record)
+
 
 
 def open_subject(settings: AttributionSettings) -> Subject:
