@@ -1,4 +1,4 @@
-"""The first convolution of an encoder: found, and widened by a label slice with the RGB slice left alone."""
+"""The first convolution of an encoder, and how a label slice is added to it."""
 
 import copy
 from typing import Literal
@@ -13,26 +13,41 @@ def find_stem(encoder: nn.Module) -> tuple[str, nn.Conv2d]:
     """Name and module of the convolution that reads the input.
 
     Args:
-        encoder: a network's encoder; the stem is its first convolution, ungrouped, over at least 3 channels.
+        encoder: a network's encoder; the stem is its first convolution, ungrouped, over at least
+            3 channels.
 
     Raises:
         ValueError: the first layer is no such convolution, so it cannot be widened or split.
     """
-    name, first = next(((name, module) for name, module in encoder.named_modules() if isinstance(module, nn.Conv2d)), ("", None))
+    name, first = next(
+        (
+            (name, module)
+            for name, module in encoder.named_modules()
+            if isinstance(module, nn.Conv2d)
+        ),
+        ("", None),
+    )
     if first is None or first.groups != 1 or first.in_channels < 3:
         raise ValueError(
-            f"{type(encoder).__name__}: its first convolution is {first}; expected an ungrouped one over the image's channels. "
-            "Choose an encoder with a convolutional stem."
+            f"{type(encoder).__name__}: its first convolution is {first}; expected an "
+            "ungrouped one over the image's channels. Choose an encoder with a convolutional stem."
         )
     return name, first
 
 
-def widen_stem(encoder: nn.Module, label_channels: int, *, label_init: Literal["normal", "zeros"], generator: torch.Generator) -> None:
+def widen_stem(
+    encoder: nn.Module,
+    label_channels: int,
+    *,
+    label_init: Literal["normal", "zeros"],
+    generator: torch.Generator,
+) -> None:
     """Let the stem read `label_channels` more inputs; its RGB weights stay bit-equal.
 
     Args:
         encoder: changed in place.
-        label_init: "normal" draws the label slice from N(0, .1^2), "zeros" leaves outputs unchanged.
+        label_init: "normal" draws the label slice from N(0, .1^2), "zeros" leaves outputs
+            unchanged.
 
     Differs: smp's in_channels=4 copies the red filters and scales everything by 3/4.
     """
@@ -44,7 +59,9 @@ def widen_stem(encoder: nn.Module, label_channels: int, *, label_init: Literal["
         label_slice.normal_(0, LABEL_STD, generator=generator)
     wide = copy.deepcopy(stem)  # keeps subclass, padding rule and bias
     wide.in_channels += label_channels
-    wide.weight = nn.Parameter(torch.cat([stem.weight.detach(), label_slice.to(stem.weight)], dim=1))
+    wide.weight = nn.Parameter(
+        torch.cat([stem.weight.detach(), label_slice.to(stem.weight)], dim=1)
+    )
     _check_additive(stem, wide, label_channels)
     encoder.set_submodule(name, wide)
     _check_runs(encoder, wide.in_channels)
@@ -52,13 +69,14 @@ def widen_stem(encoder: nn.Module, label_channels: int, *, label_init: Literal["
 
 @torch.no_grad()
 def _check_additive(stem: nn.Conv2d, wide: nn.Conv2d, label_channels: int) -> None:
-    """A stem that normalises its filters over all inputs answers differently to the same image once it is widened."""
+    """Refuse a stem whose output for the image changes when label channels are added."""
     image = torch.linspace(-1, 1, 3 * 32 * 32).view(1, 3, 32, 32)
     nothing = torch.zeros(1, label_channels, 32, 32)
     if not torch.allclose(wide(torch.cat([image, nothing], 1)), stem(image), rtol=1e-4, atol=1e-5):
         raise ValueError(
-            f"{type(stem).__name__}: this stem's answer to the image changes when a label channel is added, so its branches do not "
-            "add up. Choose an encoder whose stem is a plain convolution."
+            f"{type(stem).__name__}: this stem's output for the image changes when a label channel "
+            "is added, so its branches do not add up. Choose an encoder whose stem is a plain "
+            "convolution."
         )
 
 
@@ -70,7 +88,8 @@ def _check_runs(encoder: nn.Module, channels: int) -> None:
         encoder.eval()(torch.zeros(1, channels, 64, 64))
     except RuntimeError as error:
         raise ValueError(
-            f"{type(encoder).__name__}: more than its first convolution reads the input ({error}), so its stem cannot be widened. "
+            f"{type(encoder).__name__}: more than its first convolution reads the input ({error}), "
+            "so its stem cannot be widened. "
             "Choose an encoder with one stem convolution."
         ) from error
     finally:

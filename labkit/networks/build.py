@@ -1,0 +1,133 @@
+"""A network by the names of its parts. Families are found by their files."""
+
+import contextlib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from labkit.errors import SettingsError, nearest_name
+from labkit.method import stream_generator, stream_seed
+from labkit.networks.base import SegmentationNetwork
+from labkit.networks.encoders import TIMM, check_encoder
+from labkit.networks.stem import widen_stem
+from labkit.networks.weights import load_encoder_weights
+
+CANNOT_BUILD = (AssertionError, KeyError, NotImplementedError, RuntimeError, ValueError, OSError)
+
+
+@lru_cache(maxsize=1)
+def _families() -> tuple[dict[str, Callable], dict[str, tuple[str, ...]]]:
+    """Builders by network, and encoders of its own by network, from every file with NETWORKS."""
+    builders, encoders = {}, {}
+    for module in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        family = importlib.import_module(f"labkit.networks.{module.name}")
+        builders |= getattr(family, "NETWORKS", {})
+        encoders |= getattr(family, "ENCODERS", {})
+    return builders, encoders
+
+
+def available() -> list[str]:
+    """Names of all networks."""
+    return sorted(_families()[0])
+
+
+def own_encoders(architecture: str) -> tuple[str, ...]:
+    """Encoders that a network has beside smp's and timm's."""
+    return _families()[1].get(architecture, ())
+
+
+def check_names(architecture: str | None, encoder: str | None) -> None:
+    """Refuse unknown names without building anything; None is not checked.
+
+    Raises:
+        SettingsError: no such network or encoder, with the nearest known one.
+    """
+    faults, names = [], []
+    if architecture is not None and architecture not in available():
+        faults.append(
+            f"setting architecture: got {architecture!r}; expected one of "
+            f"{', '.join(available())}; {nearest_name(architecture, available())}"
+        )
+        names.append("architecture")
+    if encoder is not None:
+        try:
+            check_encoder(encoder, own_encoders(architecture or ""))
+        except SettingsError as error:
+            faults.append(str(error))
+            names.append("encoder")
+    if faults:
+        raise SettingsError("\n".join(faults), names=names)
+
+
+def build_network(
+    architecture: str,
+    encoder: str,
+    *,
+    num_classes: int,
+    label_channels: int = 0,
+    encoder_weights: str = "none",
+    label_init: Literal["normal", "zeros"] = "normal",
+    auxiliary_weight: float = 0.0,
+    seed: int = 0,
+) -> SegmentationNetwork:
+    """A network by the names of its parts.
+
+    Networks with and without label channels or auxiliary heads share every other weight.
+
+    Args:
+        architecture: a name in `available()`.
+        encoder: an smp encoder, "tu-<timm name>", or one of the network's own.
+        num_classes: K, without void.
+        label_channels: 0 for students and plain teachers.
+        encoder_weights: "none", "imagenet" (smp's or timm's download) or a file of tensors.
+        label_init: see `widen_stem`.
+        auxiliary_weight: of the auxiliary heads' losses; 0 builds none.
+        seed: of the weights; the global generator is left as it was.
+
+    Raises:
+        SettingsError: no such network, encoder or weights, or a pair that cannot be built.
+    """
+    check_names(architecture, encoder)
+    download = _download(encoder) if encoder_weights == "imagenet" else None
+    try:
+        with _seeded("weights", seed):
+            builder = _families()[0][architecture]
+            network = builder(encoder, num_classes=num_classes, download=download)
+    except CANNOT_BUILD as error:
+        own = own_encoders(architecture)
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        examples = ", ".join((*own, "resnet18", "tu-mobilenetv3_small_100"))
+        raise SettingsError(
+            f"setting encoder: {encoder!r} cannot be built with {architecture}: {reason}. "
+            f"Expected one with the stages and dilation that it needs, such as {examples}.",
+            names=["encoder"],
+        ) from error
+    if encoder_weights not in ("none", "imagenet"):
+        load_encoder_weights(network.encoder, Path(encoder_weights))
+    if label_channels:
+        generator = stream_generator("label slice", seed)
+        widen_stem(network.encoder, label_channels, label_init=label_init, generator=generator)
+        network.label_channels = label_channels
+    if auxiliary_weight:
+        network.auxiliary_weight = auxiliary_weight
+        with _seeded("auxiliary heads", seed):
+            network.auxiliary.update(network.auxiliary_heads())
+    return network
+
+
+def _download(encoder: str) -> str | bool:
+    """How smp asks for ImageNet weights: timm's models take a truth value."""
+    return True if encoder.startswith(TIMM) else "imagenet"
+
+
+@contextlib.contextmanager
+def _seeded(stream: str, seed: int) -> Iterator[None]:
+    """The global CPU generator seeded inside, and as it was afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(stream_seed(stream, seed))
+        yield
