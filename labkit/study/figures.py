@@ -29,7 +29,7 @@ def save_study_figure(
     draw: Callable[..., Figure],
     *,
     parameters: Mapping[str, Any],
-) -> list[str]:
+) -> str:
     """Draw and save one kind of figure of a study, with its record.
 
     Args:
@@ -38,7 +38,7 @@ def save_study_figure(
         parameters: of the notebook.
 
     Returns:
-        Names of the files; none where the study has nothing to draw.
+        Names of the files, or what the study lacks for this figure.
     """
     files = []
     for drawing in DRAWINGS[name](tables):
@@ -52,7 +52,7 @@ def save_study_figure(
             parameters=dict(parameters),
         )
         files.append(path.name)
-    return files
+    return ", ".join(files) or f"{name}: not drawn; {NEEDS[name]}."
 
 
 def one_of_each_kind(study: Study) -> dict[str, Run]:
@@ -161,4 +161,14 @@ DRAWINGS: dict[str, Callable[[StudyTables], list[Drawing]]] = {
     "learning_curves": _curves,
     "overview": _overview,
     "noise_diagram": _noise,
+}
+NEEDS = {
+    "teacher_gains": "it needs a complete assisted teacher",
+    "gains": "it needs a student and its baseline, complete for one seed",
+    "class_gains": "it needs a student and its baseline, complete for one seed",
+    "region_gains": "it needs a student and its baseline, complete for one seed",
+    "size_gains": "it needs gains for two training-set sizes",
+    "learning_curves": "it needs a complete run",
+    "overview": "it needs a complete student with a teacher",
+    "noise_diagram": "it needs teachers that vary class_std and pixel_std",
 }
