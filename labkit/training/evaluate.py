@@ -96,7 +96,7 @@ def metrics_record(
         "protocol": f"{len(frames)} frames of {split}, whole, {size}, labels at native size, "
         "single scale, float32, void excluded",
         "steps": settings.train_steps,
-        "parameters": sum(p.numel() for p in experiment.network.parameters()),
+        "parameters": _exported_parameters(experiment.network),
         "readings": {reading: _score_record(score, names) for reading, score in scores.items()},
     }
 
@@ -122,6 +122,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _exported_parameters(network: nn.Module) -> int:
+    """Number of parameters without auxiliary heads, as in model.safetensors."""
+    named = network.named_parameters()
+    return sum(p.numel() for name, p in named if not name.startswith("auxiliary"))
 
 
 def _classes(outputs: Outputs, sizes: Mapping[str, Any]) -> Tensor:
