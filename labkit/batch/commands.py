@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import papermill
-
 from labkit.batch import status
 from labkit.batch.matrix import read_matrix
-from labkit.batch.notebook import execute, was_executed
+from labkit.batch.notebook import execute, notebook_parameters, was_executed
 from labkit.batch.receipts import JobFiles
 from labkit.errors import FileError, NotebookError
 from labkit.records.artifacts import MANIFEST, figures_manifest
@@ -182,7 +180,7 @@ def _paths(name: str, executed: Path) -> tuple[Path, Path]:
 
 def _parameters(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values as the notebook takes them: its own parameters by name, all others as `overrides`."""
-    known = papermill.inspect_notebook(project_root() / "notebooks" / f"{NOTEBOOKS[name]}.ipynb")
+    known = notebook_parameters(project_root() / "notebooks" / f"{NOTEBOOKS[name]}.ipynb")
     values = _for_any_folder(values)
     parameters = {key: value for key, value in values.items() if key in known}
     others = {key: value for key, value in values.items() if key not in known}

@@ -66,8 +66,8 @@ def execute(
         try:
             with stoppable(timeout):
                 papermill.execute_notebook(
-                    source,
-                    executed,
+                    _literal(source),
+                    _literal(executed),
                     parameters=parameters,
                     cwd=source.parent,
                     progress_bar=False,
@@ -89,6 +89,17 @@ def execute(
         raise NotebookError(message, exit_code=getattr(error, "exit_code", 1)) from error
 
 
+def notebook_parameters(source: Path) -> frozenset[str]:
+    """Names of a notebook's parameters.
+
+    Raises:
+        FileError: there is no such notebook.
+    """
+    if not source.is_file():
+        raise FileError(f"{source}: no such notebook; labkit runs those of its repository.")
+    return frozenset(papermill.inspect_notebook(_literal(source)))
+
+
 def was_executed(executed: Path, facts: dict[str, Any]) -> bool:
     """Whether a notebook is there in which every cell ran, with these facts."""
     try:
@@ -96,6 +107,11 @@ def was_executed(executed: Path, facts: dict[str, Any]) -> bool:
         return content["metadata"]["labkit"] == {"complete": True} | facts
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
+
+
+def _literal(path: Path) -> str:
+    """A path as papermill takes it, which fills in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def _reason(error: BaseException | None, timeout: float, executed: Path) -> str:
