@@ -150,7 +150,7 @@ def test_settings_of_a_training_notebook_are_few_lines(name):
     text = (ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
     cells = re.split(r"^# %%.*$", text, flags=re.MULTILINE)
     parameters = next(cell for cell in cells if re.search(r"^overrides: str", cell, re.MULTILINE))
-    builds = [cell for cell in cells if "settings" in cell and "overrides=overrides" in cell]
+    builds = [cell for cell in cells if "overrides(overrides)" in cell]
     lines = [
         line
         for cell in (parameters, *builds)
