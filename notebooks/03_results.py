@@ -42,7 +42,7 @@ seed: int = 0  # of the bootstrap
 device: str = "auto"  # auto: cuda where there is one
 threads: int = 0  # CPU threads; 0: as torch chooses
 figures: str = ""  # folder of tables and figures; "": the matrix's own
-overrides: str = ""  # further settings: name=value, name=value
+overrides: str = ""  # further settings as --set takes them, separated by commas
 
 # %%
 from IPython.display import Markdown

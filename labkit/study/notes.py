@@ -9,7 +9,7 @@ from labkit.records.run import Run
 from labkit.records.text import markdown_text
 from labkit.study.counts import main_reading
 from labkit.study.gains import Resampler
-from labkit.study.rows import Row
+from labkit.study.rows import LAST_LABELS, Row
 from labkit.study.scores import device_of, revision_of
 
 ONE_SEED = (
@@ -53,7 +53,7 @@ def seeds_note(rows: Sequence[Row]) -> str:
 
 
 def interval_note(rows: Sequence[Row], resampler: Resampler) -> str:
-    """How gains, intervals and regions were made."""
+    """How gains, intervals and regions were made; "" where no run is complete."""
     drawn: dict[str, None] = {}
     widths: dict[int, None] = {}
     for run in _runs(rows):
@@ -61,23 +61,27 @@ def interval_note(rows: Sequence[Row], resampler: Resampler) -> str:
         how = f"blocks of {scored.block} consecutive ones" if scored.block > 1 else "singly"
         drawn[f"{run.settings.dataset}: {scored.frames} frames, {how}"] = None
         widths[run.settings.boundary_width] = None
+    if not drawn:
+        return ""
     return (
         "Gain: paired over the same seeds and frames. Interval: 2.5 to 97.5 percent of "
         f"{resampler.draws} bootstrap draws over seeds and frames, crossed "
-        f"({'; '.join(drawn) or 'no run is complete'}). Over three seeds or fewer it is too "
+        f"({'; '.join(drawn)}). Over three seeds or fewer it is too "
         "narrow, the t-test over seeds is not; with one seed it is over frames alone. Boundary: "
-        f"mIoU over pixels with another class within {_joined(widths) or 'a few'} pixels; "
+        f"mIoU over pixels with another class within {_joined(widths)} pixels; "
         "interior: over the others."
     )
 
 
 def margins(teacher_gains: pd.DataFrame, gains: pd.DataFrame) -> str:
     """Every paired gain in one Markdown line, with its interval and number of seeds."""
-    lines = []
-    for line in pd.concat([teacher_gains, gains]).to_dict("records"):
+    table, lines = pd.concat([teacher_gains, gains]), []
+    differ = [name for name in _labels(gains) if gains[name].nunique() > 1]
+    for line in table.to_dict("records"):
         if np.isnan(line["gain"]):
             continue
-        first, second = line["method"], line["over"]
+        others = [line[name] for name in differ if isinstance(line[name], str)]
+        first, second = ", ".join(filter(None, [line["method"], *others])), line["over"]
         if line["reads"] != line["over_reads"]:
             first = f"{first}, {line['reads'].replace('_', ' ')}"
             second = f"{second}, {line['over_reads'].replace('_', ' ')}"
@@ -88,9 +92,15 @@ def margins(teacher_gains: pd.DataFrame, gains: pd.DataFrame) -> str:
         )
     if not lines:
         return "No two complete rows to compare yet.\n"
-    if pd.concat([teacher_gains, gains]).n.max() == 1:
+    if table.n.max() == 1:
         lines += ["", ONE_SEED]
     return "\n".join(lines) + "\n"
+
+
+def _labels(gains: pd.DataFrame) -> list[str]:
+    """Columns that tell rows of the same method apart."""
+    columns = list(gains.columns[: gains.columns.get_loc("over")])
+    return [name for name in columns if name not in LAST_LABELS]
 
 
 def _runs(rows: Sequence[Row]) -> list[Run]:
