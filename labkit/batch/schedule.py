@@ -10,7 +10,7 @@ from labkit.batch.plan import first_assisted
 from labkit.batch.receipts import last_lines
 from labkit.batch.scheduler import LOCAL, running_snakemake, snakemake_arguments, snakemake_dry_run
 from labkit.batch.signals import stoppable
-from labkit.batch.status import Inspection, files_of, inspect, state_of
+from labkit.batch.status import Inspection, describe_last, files_of, inspect, state_of
 from labkit.batch.view import View
 from labkit.batch.workflow import attribution_settings, teacher_id
 from labkit.errors import NotebookError
@@ -126,7 +126,7 @@ def _inspect(matrix: MatrixFile, *, local: bool = False) -> Inspection:
 
 def _summary(inspection: Inspection, to_do: list[Job], last: list[str]) -> str:
     number = len(inspection.plan.jobs)
-    then = f", then {' and '.join(last)}" if last else ""
+    then = f", then {describe_last(last)}" if last else ""
     title = inspection.matrix.title
     return f"{title}: {number} runs, {number - len(to_do)} done, {len(to_do)} to do{then}"
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from labkit.batch.jobs import Job, Line, Plan
@@ -211,6 +211,15 @@ class Inspection:
             return run
         except LabkitError:
             return None  # a damaged run is to be made again
+
+
+def describe_last(titles: Iterable[str]) -> str:
+    """Titles of jobs after the runs in a few words; the notebooks of runs are counted."""
+    titles = list(titles)
+    notebooks = [title for title in titles if title.startswith("notebook of ")]
+    words = [title for title in titles if title not in notebooks]
+    words += [f"{len(notebooks)} notebooks of runs"] if notebooks else []
+    return ", ".join(words)
 
 
 def inspect(matrix: MatrixFile, *, verify_weights: bool = True) -> Inspection:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labkit.batch.jobs import Job
-from labkit.batch.status import Inspection
+from labkit.batch.status import Inspection, describe_last
 from labkit.errors import LabkitError
 from labkit.records.run import Run
 
@@ -79,7 +79,7 @@ class View:
         if worked <= self.at_start or not self.before:
             return ""
         if whole - worked < 1e-9:
-            return "then " + " and ".join(last)
+            return f"then {describe_last(last)}"
         minutes = (whole - worked) * seconds / (worked - self.at_start) / 60
         return f"{_duration(60 * minutes)} left for the runs"
 
