@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from labkit.datasets import open_split, pictures
-from labkit.datasets.files import LabelFormat, files_by_stem, id_table
+from labkit.datasets.files import LabelFormat, id_table
+from labkit.datasets.pairing import files_by_stem
 from labkit.errors import DataError
 
 IDS = np.arange(12).reshape(3, 4).repeat(8, 0).repeat(8, 1)  # 24 x 32, every id 0-11
@@ -135,7 +136,7 @@ def test_a_folder_without_permission_is_named(folder, monkeypatch):
 
 
 def test_missing_and_empty_folders_are_named(folder, monkeypatch):
-    with pytest.raises(DataError, match=r"val: no such folder; expected one of .png"):
+    with pytest.raises(DataError, match=r"val: no such folder; expected one with the files"):
         opened(folder, split="val")
     (folder / "val").mkdir()
     (folder / "val" / "notes.txt").touch()

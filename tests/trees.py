@@ -4,6 +4,7 @@ Every writer takes the data folder and returns raw labels by (split, frame name)
 """
 
 import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def blocks(seed: int, values, height: int, width: int) -> np.ndarray:
 def write_image(path: Path, height: int, width: int, *, mode: str = "RGB", seed: int = 0) -> None:
     """A picture of noise in a mode: RGB, L, CMYK or P."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = seed or int.from_bytes(path.name.encode(), "big") % 2**32
+    seed = seed or zlib.crc32("/".join(path.parts[-3:]).encode())
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     Image.fromarray(pixels).convert(mode).save(path)
 

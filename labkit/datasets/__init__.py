@@ -49,6 +49,7 @@ SHARED = frozenset(
         "check",
         "classes",
         "describe",
+        "examine",
         "files",
         "init_folder",
         "json_file",
@@ -78,7 +79,7 @@ def dataset_info(name: str, *, root: str = "") -> DatasetInfo:
         SettingsError: no such data set.
         DataError: the description of a `folder` data set is missing or malformed.
     """
-    module = _module(name)
+    module = open_module(name)
     return module.info(root) if hasattr(module, "info") else module.INFO
 
 
@@ -109,7 +110,7 @@ def open_split(name: str, split: str, *, root: str = "", size: int = 0) -> Split
     info = dataset_info(name, root=root)
     if split not in info.splits:
         raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
-    frames = _module(name).open_split(split, root=root, size=size)
+    frames = open_module(name).open_split(split, root=root, size=size)
     return KeptSplit(frames) if fits_memory(frames) else frames
 
 
@@ -136,7 +137,12 @@ def check_scored(info: DatasetInfo, split: str, *, trained_on: DatasetInfo | Non
         )
 
 
-def _module(name: str) -> ModuleType:
+def open_module(name: str) -> ModuleType:
+    """Return the module of a data set.
+
+    Raises:
+        SettingsError: no such data set.
+    """
     if name not in available():
         raise SettingsError(
             f"setting dataset: got {name!r}; {nearest_name(name, available())}", names=["dataset"]

@@ -6,7 +6,7 @@ folder` shows its form.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,20 @@ LAYOUT = (
     f"dataset.json:\n{FORM}"
 )
 
+# What is known without a dataset.json.
+TEMPLATE = DatasetInfo(
+    name="folder",
+    class_names=(),
+    palette=(),
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    recipes=RECIPES,
+    is_video=False,
+    source="your own files",
+    terms="your own",
+    layout=LAYOUT,
+)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -67,18 +81,9 @@ def info(root: str = "") -> DatasetInfo:
         DataError: it is missing or malformed.
     """
     description = read_description(find_data_folder("folder", root))
-    return DatasetInfo(
-        name="folder",
-        class_names=description.names,
-        palette=description.palette,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        recipes=RECIPES,
-        is_video=False,
-        splits=tuple(description.folders) if not description.val_every else ("train", "val"),
-        source="your own files",
-        terms="your own",
-        layout=LAYOUT,
+    splits = ("train", "val") if description.val_every else tuple(description.folders)
+    return replace(
+        TEMPLATE, class_names=description.names, palette=description.palette, splits=splits
     )
 
 

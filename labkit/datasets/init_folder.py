@@ -17,6 +17,7 @@ DEPTH = 3  # folders are looked for so many levels down
 SAMPLE = 3  # labels read to tell a folder of labels
 VAL_EVERY = 5  # a fifth of the frames, where there is no folder for validation
 LARGEST_CLASSES = 250
+SPLITS = ("train", "val", "test")
 
 
 def init_folder(path: Path | str) -> Path:
@@ -85,8 +86,10 @@ def _by_split(folder: Path, pairs: list[tuple[Path, Path]]) -> dict[str, tuple[P
     """The pairs by split, from the words train, val and test in their folders' names."""
     splits: dict[str, tuple[Path, Path]] = {}
     for pair in pairs:
-        words = "/".join(path.relative_to(folder).as_posix().lower() for path in pair)
-        split = next((word for word in ("train", "val", "test") if word in words), "train")
+        words = {_split_word(path.relative_to(folder)) for path in pair} - {""}
+        if len(words) > 1:
+            continue
+        split = words.pop() if words else "train"
         if split in splits:
             raise DataError(
                 f"{folder}: both {pair[0]} with {pair[1]} and {splits[split][0]} with "
@@ -97,7 +100,12 @@ def _by_split(folder: Path, pairs: list[tuple[Path, Path]]) -> dict[str, tuple[P
         raise DataError(
             f"{folder}: no pair for training; expected folders named train, or one pair."
         )
-    return {split: splits[split] for split in ("train", "val", "test") if split in splits}
+    return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def _split_word(path: Path) -> str:
+    """The split a folder's path names, or ""."""
+    return next((word for word in SPLITS if word in path.as_posix().lower()), "")
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -12,6 +12,19 @@ from labkit.errors import DataError
 FAULTS_LISTED = 10
 
 
+class PairingError(DataError):
+    """Images or labels that stand alone.
+
+    Attributes:
+        faults: one message for each of them.
+        frames: those that do pair up.
+    """
+
+    def __init__(self, title: str, faults: Sequence[str], frames: Sequence[Frame]) -> None:
+        super().__init__("\n".join([f"{title}: files that do not pair up", *shorten(faults)]))
+        self.faults, self.frames = list(faults), list(frames)
+
+
 def find_data_folder(dataset: str, root: str) -> Path:
     """Return the folder that holds the data sets: `root`, or environment variable LABKIT_DATA.
 
@@ -59,7 +72,9 @@ def list_folder(folder: Path) -> list[Path]:
     except PermissionError as error:
         raise DataError(f"{folder}: no permission to list it. Allow it (chmod +rx).") from error
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise DataError(f"{folder}: no such folder; expected one of data files.") from error
+        raise DataError(
+            f"{folder}: no such folder; expected one with the files of the data set."
+        ) from error
 
 
 def files_by_stem(folder: Path, *, suffixes: Iterable[str] = SUFFIXES) -> dict[str, Path]:
@@ -89,7 +104,8 @@ def pair_frames(
     """Return the frames of images and labels with equal names, sorted by name.
 
     Raises:
-        DataError: there is none, or an image or a label stands alone; the first ten by name.
+        PairingError: an image or a label stands alone.
+        DataError: there is no image.
     """
     faults = [
         f"{images[name]}: has no label of that name. Add it, or remove the image."
@@ -98,11 +114,12 @@ def pair_frames(
         f"{labels[name][0]}: has no image of that name. Add it, or remove the label."
         for name in sorted(labels.keys() - images.keys())
     ]
+    frames = [Frame(n, images[n], *labels[n]) for n in sorted(images.keys() & labels.keys())]
     if faults:
-        raise DataError("\n".join([f"{title}: files that do not pair up", *shorten(faults)]))
+        raise PairingError(title, faults, frames)
     if not images:
         raise DataError(f"{title}: no images; see labkit data describe {title.split()[0]}.")
-    return [Frame(name, images[name], *labels[name]) for name in sorted(images)]
+    return frames
 
 
 def listed_frames(
@@ -115,7 +132,8 @@ def listed_frames(
     """Return the frames of a list, sorted by name; files that no list names are left alone.
 
     Raises:
-        DataError: the list is empty, or names an image or label that is not there.
+        PairingError: the list names an image or label that is not there.
+        DataError: the list is empty.
     """
     names = sorted(names)
     if not names:
@@ -126,9 +144,10 @@ def listed_frames(
         for what, files in (("image", images), ("label", labels))
         if name not in files
     ]
+    frames = [Frame(n, images[n], *labels[n]) for n in names if n in images and n in labels]
     if faults:
-        raise DataError("\n".join([f"{title}: files that are missing", *shorten(faults)]))
-    return [Frame(name, images[name], *labels[name]) for name in names]
+        raise PairingError(title, faults, frames)
+    return frames
 
 
 def read_names(path: Path, pattern: re.Pattern[str]) -> list[str]:

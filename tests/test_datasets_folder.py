@@ -1,0 +1,163 @@
+"""A folder of one's own: dataset.json, the first one written, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit.datasets import dataset_info, dataset_recipe, open_split
+from labkit.datasets.describe import describe_dataset
+from labkit.datasets.init_folder import init_folder
+from labkit.errors import DataError
+from tests import trees
+
+
+@pytest.fixture
+def folder(tmp_path):
+    trees.write_folder(tmp_path)
+    return tmp_path
+
+
+def describe(folder, **changes):
+    """Write dataset.json with other values; None removes one."""
+    path = folder / "dataset.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | changes
+    kept = {name: value for name, value in content.items() if value is not None}
+    path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def test_classes_colours_and_splits_come_from_the_file(folder):
+    info = dataset_info("folder", root=str(folder))
+    assert info.class_names == ("a", "b", "c", "d", "e")
+    assert info.palette[0] == (255, 0, 0)
+    assert info.splits == ("train", "val")
+    assert dataset_recipe("folder", "default", root=str(folder))["resize"] == "short:128"
+    train, val = (open_split("folder", split, root=str(folder)) for split in ("train", "val"))
+    assert (len(train), len(val)) == (16, 4)
+    assert [val.frame_name(i) for i in range(4)] == ["pair04", "pair09", "pair14", "pair19"]
+
+
+def test_an_id_map_merges_and_drops_values(folder):
+    ids = {"0": "x", "1": "y", "2": "y", "3": None, "4": "x", "255": None}
+    describe(folder, classes=["x", "y"], ids=ids)
+    target = open_split("folder", "val", root=str(folder))[0].target.numpy()
+    raw = np.array(Image.open(folder / "labels/pair04.png", formats=["PNG"]))
+    assert (target == np.choose(np.minimum(raw, 5), [0, 1, 1, 255, 0, 255])).all()
+
+
+def test_splits_may_have_folders_of_their_own(folder):
+    own = {"images": "images", "labels": "labels"}
+    describe(folder, val_every=None, val=own, test=own)
+    assert dataset_info("folder", root=str(folder)).splits == ("train", "val", "test")
+    assert len(open_split("folder", "test", root=str(folder))) == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"classes": None}, "no usable classes"),
+        ({"classes": ["a", "a"]}, "a name twice"),
+        ({"classes": ["a\n"]}, "printable"),
+        ({"classes": {"a": [0, 0, 300]}}, "colour"),
+        ({"classes": ["a"] * 2 + [3]}, "classes"),
+        ({"ids": {"300": "a"}}, "the id '300'"),
+        ({"ids": {"²": "a"}}, "the id"),
+        ({"ids": {"0": "z"}}, "id 0 of 'z'"),
+        ({"ids": {"0": "a"}}, "no id of b"),
+        ({"ids": []}, "ids"),
+        ({"train": {"images": "../images", "labels": "labels"}}, "'../images'"),
+        ({"train": {"images": "/etc", "labels": "labels"}}, "'/etc'"),
+        ({"train": {"images": "images"}}, "has train"),
+        ({"train": None}, "no train and val"),
+        ({"val_every": None}, "no train and val"),
+        ({"val_every": 1}, "val_every 1"),
+        ({"val_every": True}, "val_every True"),
+        ({"recipes": {}}, "'recipes'"),
+    ],
+)
+def test_a_wrong_description_is_explained(folder, changes, words):
+    describe(folder, **changes)
+    with pytest.raises(DataError, match=words) as caught:
+        dataset_info("folder", root=str(folder))
+    assert "dataset.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1, "a": 2}', "[" * 100000, "\xff"])
+def test_a_broken_file_is_named(folder, text):
+    (folder / "dataset.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"dataset.json: "):
+        dataset_info("folder", root=str(folder))
+
+
+def test_no_description_says_how_to_write_one(tmp_path):
+    with pytest.raises(DataError, match="labkit data init"):
+        dataset_info("folder", root=str(tmp_path))
+    with pytest.raises(DataError, match="LABKIT_DATA"):
+        dataset_info("folder")
+
+
+# the first dataset.json
+
+
+def test_a_first_description_is_written_from_what_is_there(tmp_path):
+    raw = trees.write_folder(tmp_path, description=False)
+    path = init_folder(tmp_path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["classes"] == [f"class_{i}" for i in range(5)]
+    assert content["ids"]["255"] is None
+    assert content["val_every"] == 5
+    frames = open_split("folder", "train", root=str(tmp_path))
+    assert len(frames) == 16
+    for i in range(16):
+        assert (frames[i].target.numpy() == raw["train", frames.frame_name(i)]).all()
+    with pytest.raises(DataError, match="is there already"):
+        init_folder(tmp_path)
+
+
+def test_folders_of_splits_are_recognised_and_ids_with_gaps_mapped(tmp_path):
+    for split in ("train", "val"):
+        for i in range(3):
+            trees.write_image(tmp_path / "img" / split / f"{i}.png", 20, 30)
+            ids = trees.blocks(i, [7, 30], 20, 30)
+            trees.write_label(tmp_path / "ann" / split / f"{i}.png", ids)
+    content = json.loads(init_folder(tmp_path).read_text(encoding="utf-8"))
+    assert content["val"] == {"images": "img/val", "labels": "ann/val"}
+    assert content["ids"] == {"7": "class_7", "30": "class_30"}
+    assert set(open_split("folder", "val", root=str(tmp_path))[0].target.unique().tolist()) == {
+        0,
+        1,
+    }
+
+
+def test_grey_images_are_told_from_labels(tmp_path):
+    for i in range(3):
+        trees.write_image(tmp_path / "x" / f"{i}.png", 20, 30, mode="L")
+        trees.write_label(tmp_path / "y" / f"{i}.png", trees.blocks(i, [0, 1, 255], 20, 30))
+    content = json.loads(init_folder(tmp_path).read_text(encoding="utf-8"))
+    assert content["train"] == {"images": "x", "labels": "y"}
+
+
+def test_a_folder_without_pairs_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        init_folder(tmp_path / "nowhere")
+    trees.write_image(tmp_path / "images" / "a.png", 20, 30)
+    with pytest.raises(DataError, match="no pair of folders"):
+        init_folder(tmp_path)
+
+
+def test_two_candidates_for_a_split_are_refused(tmp_path):
+    for name in ("one", "two"):
+        trees.write_image(tmp_path / name / "images" / f"{name}.png", 20, 30)
+        ids = trees.blocks(0, [0, 1], 20, 30)
+        trees.write_label(tmp_path / name / "labels" / f"{name}.png", ids)
+    with pytest.raises(DataError, match="could be train"):
+        init_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", [*trees.WRITERS, "streets"])
+def test_a_description_says_what_to_fetch_and_where_it_goes(name):
+    text = describe_dataset(name)
+    assert text.startswith(name)
+    for title in ("Classes", "From", "Terms", "Recipes", "scored: "):
+        assert title in text
