@@ -4,12 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import pearsonr
+from torchdistill.losses import mid_level
 
 from labkit.distillers import build_distiller
 from labkit.method import Outputs
 from tests.distiller_cases import case, value_of
-
-mid_level = pytest.importorskip("torchdistill.losses.mid_level")
 
 PAIR = {"pair": {side: {"io": "output", "path": "x"} for side in ("student", "teacher")}}
 LOGITS = {
