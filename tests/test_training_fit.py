@@ -140,7 +140,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_terms(tmp_path, monke
         bad = output.terms["ce_a"] * (math.nan if len(calls) == 2 else 1)
         return StepOutput(output.loss + bad, output.terms | {"ce_a": bad})
 
-    monkeypatch.setattr(fit_module, "training_step", lambda _: step)
+    monkeypatch.setattr(fit_module, "training_step", lambda *_: step)
     with pytest.raises(TrainingError, match=r"step 2: the loss is not finite \(ce_a nan, ce_b "):
         fit(experiment)
     assert experiment.run.state == "failed"

@@ -1,6 +1,7 @@
 """Device, precision and memory of a training process."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -22,7 +23,11 @@ def choose_device(device: str) -> torch.device:
             "setting device: got cuda; torch finds no CUDA device here. Use device=auto or cpu.",
             names=["device"],
         )
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if "LOCAL_RANK" in os.environ:  # set by torchrun: one process per device
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return torch.device("cuda")
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

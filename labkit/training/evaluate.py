@@ -1,17 +1,23 @@
 """Scores of a network over a split: counts per frame for every reading, one pass, float32."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from labkit.datasets import Split
-from labkit.datasets.batches import scoring_batches
+from labkit.datasets.batches import (
+    ScoringBatch,
+    equal_size_groups,
+    frames_batch,
+    scoring_batches,
+)
 from labkit.errors import DataError, TrainingError
 from labkit.method import Counts, Outputs, Scores, boundary_mask, count_pixels, scores_from_counts
 from labkit.training.device import full_float32
+from labkit.training.distributed import ALONE, Ranks
 from labkit.training.experiment import Experiment
 from labkit.training.predict import predicted_classes
 
@@ -29,11 +35,15 @@ class SplitCounts(NamedTuple):
 
 
 def score_split(
-    experiment: Experiment, split: Split, *, workers: int = 0
+    experiment: Experiment, split: Split, *, workers: int = 0, ranks: Ranks = ALONE
 ) -> dict[str, SplitCounts]:
     """Count hits, labelled and predicted pixels of every frame at the label's size, without void.
 
     The split is read once for all readings. One frame alone has no foreign label, no such reading.
+
+    Args:
+        workers: processes that load frames; unused where `ranks` are several.
+        ranks: processes that score together; all of them get the counts of all frames.
 
     Returns:
         Counts by reading, frames in the split's order, on the CPU.
@@ -44,35 +54,26 @@ def score_split(
     predictors = dict(experiment.predictors())
     if len(split) < 2:
         predictors.pop("foreign_label", None)
-    settings, device = experiment.settings, experiment.device
-    batches = scoring_batches(
-        split,
-        experiment.info,
-        resize=settings.score_size,
-        batch_size=settings.scoring_batch,
-        foreign="foreign_label" in predictors,
-        workers=workers,
-    )
-    rows: dict[str, list[tuple[Counts, Counts]]] = {reading: [] for reading in predictors}
+    batches = _batches(experiment, split, "foreign_label" in predictors, workers, ranks)
+    device, index, rows = experiment.device, [], []
     finite = torch.ones((), dtype=torch.bool, device=device)
     with evaluating(experiment.network), torch.no_grad(), full_float32(device):
         for batch in batches:
+            index += batch.index.tolist()
             batch = batch.to(device)
-            boundary = boundary_mask(batch.target, width=settings.boundary_width)
-            sizes = {"image_size": batch.images.shape[2:], "label_size": batch.target.shape[1:]}
-            for reading, predictor in predictors.items():
+            readings = []
+            for predictor in predictors.values():
                 outputs = predictor(batch)
                 finite &= outputs.logits.isfinite().all()
-                prediction = _classes(outputs, sizes)
-                rows[reading].append(
-                    _count(prediction, batch.target, boundary, experiment.info.num_classes)
-                )
+                readings.append(_count(experiment, outputs, batch))
+            rows.append(torch.stack(readings, 1))  # (N, R, 2, 3, K)
     if not finite:  # the only read from the device
         raise TrainingError(
             "evaluation: the network's outputs are not finite. "
             "Lower learning_rate, or use precision=fp32."
         )
-    return {reading: _join(counts) for reading, counts in rows.items()}
+    counts = _every_frame_once(index, [row.cpu() for row in rows], ranks, frames=len(split))
+    return {reading: _split_counts(counts[:, n]) for n, reading in enumerate(predictors)}
 
 
 def metrics_record(
@@ -124,32 +125,60 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def _batches(
+    experiment: Experiment, split: Split, foreign: bool, workers: int, ranks: Ranks
+) -> Iterable[ScoringBatch]:
+    """Scoring batches of a split; of several processes each takes every R-th batch."""
+    settings = experiment.settings
+    options = {"resize": settings.score_size, "foreign": foreign}
+    if ranks.world == 1:
+        size = settings.scoring_batch
+        options |= {"batch_size": size, "workers": workers}
+        return scoring_batches(split, experiment.info, **options)
+    groups = equal_size_groups(split, settings.scoring_batch)[ranks.rank :: ranks.world]
+    return (frames_batch(split, experiment.info, index, **options) for index in groups)
+
+
+def _count(experiment: Experiment, outputs: Outputs, batch: ScoringBatch) -> Tensor:
+    """(N, 2, 3, K): hits, labelled and predicted pixels of whole frames and of boundaries."""
+    prediction = predicted_classes(
+        outputs.logits,
+        outputs.stride,
+        image_size=tuple(batch.images.shape[2:]),
+        label_size=tuple(batch.target.shape[1:]),
+    )
+    boundary = boundary_mask(batch.target, width=experiment.settings.boundary_width)
+    regions = [
+        count_pixels(prediction, batch.target, num_classes=experiment.info.num_classes, where=where)
+        for where in (None, boundary)
+    ]
+    return torch.stack([torch.stack(region, 1) for region in regions], 1)
+
+
+def _every_frame_once(index: list[int], rows: list[Tensor], ranks: Ranks, *, frames: int) -> Tensor:
+    """(F, R, 2, 3, K) counts of all processes in the split's order.
+
+    Raises:
+        RuntimeError: a frame was counted twice or not at all.
+    """
+    gathered = ranks.gather((index, rows))
+    order = torch.tensor([i for part, _ in gathered for i in part])
+    if order.sort().values.tolist() != list(range(frames)):
+        raise RuntimeError(f"evaluation: {len(order)} frames were counted; expected {frames}.")
+    return torch.cat([row for _, part in gathered for row in part])[order.argsort()]
+
+
+def _split_counts(counts: Tensor) -> SplitCounts:
+    """Counts of one reading by region, from (F, 2, 3, K)."""
+    whole, boundary = counts.unbind(1)
+    regions = (whole, boundary, whole - boundary)
+    return SplitCounts(*(Counts(*region.unbind(1)) for region in regions))
+
+
 def _exported_parameters(network: nn.Module) -> int:
     """Number of parameters without auxiliary heads, as in model.safetensors."""
     named = network.named_parameters()
     return sum(p.numel() for name, p in named if not name.startswith("auxiliary"))
-
-
-def _classes(outputs: Outputs, sizes: Mapping[str, Any]) -> Tensor:
-    sizes = {name: tuple(size) for name, size in sizes.items()}
-    return predicted_classes(outputs.logits, outputs.stride, **sizes)
-
-
-def _count(
-    prediction: Tensor, target: Tensor, boundary: Tensor, num_classes: int
-) -> tuple[Counts, Counts]:
-    """Counts (N, K) of the whole frames and of their boundary pixels."""
-    whole = count_pixels(prediction, target, num_classes=num_classes)
-    return whole, count_pixels(prediction, target, num_classes=num_classes, where=boundary)
-
-
-def _join(rows: list[tuple[Counts, Counts]]) -> SplitCounts:
-    whole, boundary = (
-        Counts(*(torch.cat(values).cpu() for values in zip(*region, strict=True)))
-        for region in zip(*rows, strict=True)
-    )
-    interior = Counts(*(w - b for w, b in zip(whole, boundary, strict=True)))
-    return SplitCounts(whole, boundary, interior)
 
 
 def _score_record(score: Scores, names: tuple[str, ...]) -> dict[str, Any]:

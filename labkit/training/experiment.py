@@ -28,6 +28,7 @@ from labkit.method import (
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
 from labkit.training.device import choose_device, full_float32
+from labkit.training.distributed import ALONE, Ranks
 from labkit.training.planning import plan_run, weights_source
 from labkit.training.predict import (
     label_size_logits,
@@ -183,11 +184,18 @@ def exported_weights(network: SegmentationNetwork) -> dict[str, Tensor]:
     return {n: v for n, v in network.state_dict().items() if not n.startswith("auxiliary")}
 
 
-def training_step(experiment: Experiment) -> Step:
-    """The paper's step for this experiment: (batch, generator on its device) -> StepOutput."""
+def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
+    """The paper's step for this experiment: (batch, generator on its device) -> StepOutput.
+
+    Args:
+        ranks: the processes that train the run, each with a part of the batch.
+    """
     settings, network = experiment.settings, experiment.network
-    segmentation_loss = hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
+    segmentation_loss = ranks.segmentation_loss(
+        hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
+    )
     if experiment.noising is not None:
+        noising = ranks.noising(experiment.noising)
         step = partial(
             teacher_step,
             consistency_weight=settings.consistency_weight,
@@ -199,10 +207,10 @@ def training_step(experiment: Experiment) -> Step:
             segmentation_loss=segmentation_loss,
         )
         return lambda batch, generator: step(
-            network, batch.images, batch.target, experiment.noising, generator=generator
+            network, batch.images, batch.target, noising, generator=generator
         )
     teacher = experiment.teacher.network if experiment.teacher else None
-    noising = distillation_noising(experiment)
+    noising = ranks.noising(distillation_noising(experiment))
     return lambda batch, generator: student_step(
         network,
         teacher,

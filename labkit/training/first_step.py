@@ -21,6 +21,6 @@ def first_terms(experiment: Experiment) -> dict[str, float]:
     batch = experiment.train_batches[0].to(device)
     generator = stream_generator("noise", settings.seed, 0, device=device)
     with torch.random.fork_rng(), torch.no_grad(), autocast(device, experiment.precision):
-        torch.manual_seed(stream_seed("dropout", settings.seed, 0))
+        torch.manual_seed(stream_seed("dropout", settings.seed, 0, 0))  # step 0, process 0
         terms = training_step(fresh)(batch, generator).terms
     return {name: value.item() for name, value in terms.items()}

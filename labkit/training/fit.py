@@ -1,7 +1,7 @@
 """Train one run from its settings to its complete manifest."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from safetensors.torch import save
@@ -10,6 +10,7 @@ from labkit.errors import FileError
 from labkit.records import Run, start_run, write_bytes, write_json
 from labkit.records.artifacts import save_arrays
 from labkit.training.checkpoint import TrainedParts, drop_checkpoints
+from labkit.training.distributed import Ranks, process_group, synchronise_batch_norm
 from labkit.training.evaluate import SplitCounts, frame_arrays, metrics_record, score_split
 from labkit.training.experiment import (
     Experiment,
@@ -54,50 +55,67 @@ def fit(experiment: Experiment) -> dict[str, Any]:
         RecordError: a complete run's files are not those it was completed with.
     """
     run = experiment.run
-    with run.lock():
-        if run.state != "complete":
-            return _fit(experiment)
-        drop_checkpoints(run)  # left by a kill between the manifest and their removal
+    with process_group() as ranks, _lock(run, ranks):
+        if ranks.share(run.state) != "complete":
+            return _fit(experiment, ranks)
+        if ranks.first:
+            drop_checkpoints(run)  # left by a kill between the manifest and their removal
         load_weights(experiment)
         report(f"{run.run_id} is complete; its weights are loaded.")
         return run.metrics()
 
 
-def _fit(experiment: Experiment) -> dict[str, Any]:
-    run, settings = experiment.run, experiment.settings
+@contextlib.contextmanager
+def _lock(run: Run, ranks: Ranks) -> Iterator[None]:
+    """The run's lock, held by the first process before the others go on."""
+    with run.lock() if ranks.first else contextlib.nullcontext():
+        ranks.barrier()
+        yield
+
+
+def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
+    run, settings, network = experiment.run, experiment.settings, experiment.network
     counts: dict[str, SplitCounts] = {}  # of the latest evaluation; the last is at the last step
 
     def evaluation() -> dict[str, float]:
-        counts.update(score_split(experiment, experiment.val_split, workers=settings.workers))
+        ranks.share_buffers(network)
+        split, workers = experiment.val_split, settings.workers
+        counts.update(score_split(experiment, split, workers=workers, ranks=ranks))
         return {reading: split_counts.scores().miou for reading, split_counts in counts.items()}
 
-    message = start_run(run, device=experiment.device.type)
-    if message:
-        report(message)
+    if ranks.first:
+        report(start_run(run, device=experiment.device.type))
+    ranks.barrier()
     try:
+        synchronise_batch_norm(network, experiment.device, ranks)
         train(
-            training_step(experiment),
-            TrainedParts(experiment.network, experiment.distiller),
-            experiment.train_batches,
+            training_step(experiment, ranks),
+            TrainedParts(network, experiment.distiller),
+            ranks.batches(experiment.train_batches),
             run=run,
             evaluation=evaluation,
             device=experiment.device,
+            ranks=ranks,
         )
         if not counts:  # an earlier process stopped between the last checkpoint and the manifest
             evaluation()
-        metrics = _write_outputs(experiment, counts)
-        run.complete(**_facts(experiment))
+        if ranks.first:
+            _write_outputs(experiment, counts)
+            run.complete(**_facts(experiment, ranks))
     except BaseException as error:
         state = "failed" if isinstance(error, Exception) else "stopped"
         with contextlib.suppress(FileError):  # what cannot be written is not complete either
-            run.mark(state, error=f"{type(error).__name__}: {error}"[:2000])
+            if ranks.first:
+                run.mark(state, error=f"{type(error).__name__}: {error}"[:2000])
         raise
-    drop_checkpoints(run)
-    return metrics
+    if ranks.first:
+        drop_checkpoints(run)
+    ranks.barrier()
+    return run.metrics()
 
 
-def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) -> dict[str, Any]:
-    """Write metrics.json, frames.npz and model.safetensors; the metrics."""
+def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) -> None:
+    """Write metrics.json, frames.npz and model.safetensors."""
     folder, split = experiment.run.folder, experiment.val_split
     metrics = metrics_record(experiment, counts, "val", split)
     weights = exported_weights(experiment.network)
@@ -105,10 +123,9 @@ def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) ->
     write_bytes(folder / "model.safetensors", save(weights))
     save_arrays(folder / "frames.npz", frame_arrays(counts, split))
     write_json(folder / "metrics.json", metrics)
-    return metrics
 
 
-def _facts(experiment: Experiment) -> dict[str, Any]:
+def _facts(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
     """What the manifest says of a training beside its settings and provenance."""
     settings = experiment.settings
     return {
@@ -116,4 +133,5 @@ def _facts(experiment: Experiment) -> dict[str, Any]:
         "images_seen": settings.train_steps * settings.batch_size,
         "device": experiment.device.type,
         "precision": experiment.precision,
+        "processes": ranks.world,
     }

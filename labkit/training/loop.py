@@ -4,8 +4,10 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from labkit.datasets.batches import Batch, TrainBatches
 from labkit.method import StepOutput
@@ -13,6 +15,7 @@ from labkit.method.seeding import stream_generator, stream_seed
 from labkit.records import Run
 from labkit.training.checkpoint import TrainedParts, load_checkpoint, save_checkpoint
 from labkit.training.device import autocast, explain_out_of_memory
+from labkit.training.distributed import ALONE, Ranks
 from labkit.training.finite import FiniteCheck
 from labkit.training.log import WriteRow, open_log
 from labkit.training.optimiser import learning_rate_at, make_optimiser
@@ -31,6 +34,7 @@ def train(
     run: Run,
     evaluation: Evaluation,
     device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> None:
     """Train to settings.train_steps, from the run's checkpoint where it has one.
 
@@ -40,14 +44,15 @@ def train(
         batches: item s is the batch of step s.
         run: its folder takes the checkpoint and log.jsonl, whose seconds count all sessions.
         evaluation: () -> mIoU by reading, called every evaluate_every_steps and at the end.
+        ranks: the processes that train the run; the first writes its files.
 
     Raises:
         TrainingError: the loss is not finite, or memory ran out. The last checkpoint stays.
         FileError: log or checkpoint cannot be written.
     """
     settings = run.settings
-    session = Session(step, parts, run, evaluation, device)
-    start, facts = load_checkpoint(run, parts, session.optimiser, device=device)
+    session = Session(step, parts, run, evaluation, device, ranks)
+    start, facts = session.load()
     rows = [row for row in run.log_rows() if row["step"] <= start]
     seconds = rows[-1].get("seconds", 0.0) if rows else 0.0
     if start and facts["device"] != device.type:
@@ -59,7 +64,8 @@ def train(
         crop=(settings.crop_height, settings.crop_width),
         precision=settings.precision,
     )
-    with memory, open_log(run.folder / "log.jsonl", rows) as write_row:
+    log = open_log(run.folder / "log.jsonl", rows) if ranks.first else contextlib.nullcontext(_skip)
+    with memory, log as write_row:
         session.train(batches, start=start, seconds=seconds, write_row=write_row)
 
 
@@ -76,8 +82,10 @@ class Session:
         run: Run,
         evaluation: Evaluation,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.step, self.parts, self.run, self.evaluation = step, parts, run, evaluation
+        self.step = ranks.step(step, parts.network, parts.distiller)
+        self.parts, self.run, self.evaluation, self.ranks = parts, run, evaluation, ranks
         self.device, self.settings = device, run.settings
         self.optimiser = make_optimiser(
             parts.parameters(),
@@ -89,6 +97,15 @@ class Session:
         self.finite = FiniteCheck(device)
         self.waiting = 0.0  # seconds this session waited for data
         self.aside = 0.0  # seconds it evaluated and wrote checkpoints
+
+    def load(self) -> tuple[int, dict[str, str]]:
+        """Restore the newest usable checkpoint, the first process before the others."""
+        if not self.ranks.first:
+            self.ranks.barrier()
+        loaded = load_checkpoint(self.run, self.parts, self.optimiser, device=self.device)
+        if self.ranks.first:
+            self.ranks.barrier()
+        return loaded
 
     def train(
         self, batches: TrainBatches, *, start: int, seconds: float, write_row: WriteRow
@@ -130,7 +147,7 @@ class Session:
         settings = self.settings
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate(number)
-        torch.manual_seed(stream_seed("dropout", settings.seed, number))
+        torch.manual_seed(stream_seed("dropout", settings.seed, number, self.ranks.rank))
         generator = stream_generator("noise", settings.seed, number, device=self.device)
         with autocast(self.device, settings.precision):
             output = self.step(batch, generator)
@@ -143,8 +160,10 @@ class Session:
     def log(self, output: StepOutput, done: int) -> None:
         """Write and show loss and terms of a step."""
         self.finite.read()
-        terms = {name: value.item() for name, value in output.terms.items()}
-        row = {"learning_rate": self._rate(done - 1), "loss": output.loss.item(), **terms}
+        values = torch.stack([_detached(value) for value in (output.loss, *output.terms.values())])
+        loss, *terms = self.ranks.mean(values).tolist()
+        row = {"learning_rate": self._rate(done - 1), "loss": loss}
+        row |= dict(zip(output.terms, terms, strict=True))
         training = max(time.monotonic() - self.session_began - self.aside, 1e-6)
         waiting = round(self.waiting / training, 3)
         speed = round((done - self.start) * self.settings.batch_size / training, 1)
@@ -161,8 +180,10 @@ class Session:
         report_evaluation(miou, step=done, steps=self.settings.train_steps)
 
     def save(self, done: int) -> None:
-        """Write a checkpoint of finite weights."""
+        """Write a checkpoint of finite weights; of several processes the first does."""
         self.finite.read()
+        if not self.ranks.first:
+            return
         save_checkpoint(self.run, self.parts, self.optimiser, step=done, device=self.device)
 
     @contextlib.contextmanager
@@ -198,6 +219,14 @@ class Session:
 
     def _seconds(self) -> dict[str, float]:
         return {"seconds": round(time.monotonic() - self.began, 1)}
+
+
+def _skip(row: dict[str, Any]) -> None:
+    """Stands for the log where another process writes it."""
+
+
+def _detached(value: Tensor) -> Tensor:
+    return value.detach().float()
 
 
 def report_evaluation(miou: dict[str, float], *, step: int, steps: int) -> None:

@@ -41,8 +41,15 @@ class SafeOutput:
 OUTPUT = SafeOutput()
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def report(text: str) -> None:
-    """Print a line, above a progress bar where there is one."""
+    """Print a line above the progress bar; of several processes the first does."""
+    if not text or not is_first_process():
+        return
     tqdm.write(text, file=OUTPUT)
     OUTPUT.flush()
 
@@ -50,7 +57,7 @@ def report(text: str) -> None:
 class Progress:
     """Progress bar of a run: steps, loss, last mIoU, share of time spent waiting for data."""
 
-    def __init__(self, *, start: int, steps: int, quiet: bool = False) -> None:
+    def __init__(self, *, start: int, steps: int) -> None:
         self._bar = tqdm(
             total=steps,
             initial=start,
@@ -58,7 +65,7 @@ class Progress:
             unit="step",
             mininterval=0.5 if OUTPUT.isatty() else 5,
             ncols=110,
-            disable=quiet,
+            disable=not is_first_process(),
         )
         self._fields: dict[str, str] = {}
 
