@@ -1,3 +1,3 @@
-"""labkit: Label Assisted Distillation for semantic segmentation, as an instrument people can play."""
+"""Label Assisted Distillation for semantic segmentation: a library and a notebook suite."""
 
 __version__ = "0.1.0"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class LabkitError(Exception):
-    """Base of all errors that are explained in one message: the thing, what came, what was expected, what to do.
+    """Base of all errors. The message names the thing, what came, what was expected, what to do.
 
     Attributes:
         exit_code: 1 = a run failed; 2 = bad settings, data or records, nothing was started.
@@ -36,7 +36,7 @@ class DataError(LabkitError, ValueError):
 
 
 class RecordError(LabkitError, ValueError):
-    """A run that is missing, unfinished or different from what its manifest says. The message names the run."""
+    """A run that is missing, unfinished or not what its manifest says. The message names it."""
 
     exit_code = 2
 
@@ -57,10 +57,10 @@ class TrainingError(LabkitError, RuntimeError):
 
 
 class NotebookError(LabkitError, RuntimeError):
-    """A notebook or job did not finish. The message holds the reason, the cell, the last lines and the evidence kept.
+    """A notebook or job did not finish. The message holds the reason, cell and last lines.
 
     Attributes:
-        exit_code: 1, or as shells have it: 124 time limit, 130 Ctrl-C, 129, 131 and 143 for signals.
+        exit_code: 1, or as shells have it: 124 time limit, 130 Ctrl-C, 129, 131, 143 signals.
     """
 
     def __init__(self, message: str, *, exit_code: int = 1) -> None:

@@ -28,6 +28,8 @@
 
 # %% [markdown]
 # ## Parameters
+#
+# Other settings are given through `overrides`: `"void_policy=zero, class_codes=fixed"`.
 
 # %% tags=["parameters"]
 dataset: str = "streets"  # name of a file in labkit/datasets
@@ -39,18 +41,21 @@ label_scale: float = 3.0  # label channel, in units of the normalised image's st
 label_channels: int = 1  # independent codes per class
 seed: int = 0  # of the draw
 runs: str = "runs"  # folder of run folders, from the project's root
-overrides: str = ""  # any other setting: "void_policy=zero, class_codes=fixed"
+overrides: str = ""  # any other settings, as in the text above
 
 # %%
 import torch
 
 from labkit import explore, plots
-from labkit.method import stream_generator
+from labkit.datasets import dataset_info, open_split
+from labkit.method import LabelNoising, stream_generator
 from labkit.records import figures_folder, save_figure
 from labkit.settings import NoisingSettings, parse_overrides
 
-values = dict(dataset=dataset, data_root=data_root, frame=frame, class_std=class_std, pixel_std=pixel_std, label_scale=label_scale)
-settings = NoisingSettings(**values, label_channels=label_channels, seed=seed, runs=runs, **parse_overrides(overrides))
+# %%
+noise = dict(class_std=class_std, pixel_std=pixel_std, label_scale=label_scale, label_channels=label_channels)
+values = dict(dataset=dataset, data_root=data_root, frame=frame, seed=seed, runs=runs)
+settings = NoisingSettings(**noise | values | parse_overrides(overrides))
 
 # %% [markdown]
 # ## Turn the knobs
@@ -71,10 +76,15 @@ explore.show(explore.noising(settings))
 # with `class_std` $\sigma_c$, `pixel_std` $\sigma_p$ and `label_scale` $s$.
 
 # %%
-info, split = explore.open_frame(settings)
-noising = explore.noising_of(settings, info)
+info = dataset_info(settings.dataset, root=settings.data_root)
+split = open_split(settings.dataset, "val", root=settings.data_root, size=settings.frame + 1)
 image, target = split[settings.frame]
-print(split.frame_name(settings.frame), noising, sep="\n")
+print(f"{split.frame_name(settings.frame)}: {tuple(target.shape)} pixels, {info.num_classes} classes")
+
+# %%
+names = ("class_std", "pixel_std", "label_scale", "label_channels", "void_policy", "class_codes")
+noising = LabelNoising(num_classes=info.num_classes, **settings.model_dump(include=set(names)))
+noising
 
 # %% [markdown]
 # ## The four steps
@@ -103,7 +113,7 @@ print("gather equals the formula:", torch.allclose(channel, steps.noised))
 histogram = plots.code_histogram_figure(channel[0, 0], target, info)
 
 # %%
-folder = figures_folder(runs=settings.runs, name="noising")
+folder = figures_folder(settings.figures, settings.runs, settings.dataset)
 caption = f"Label noising of {split.frame_name(settings.frame)} ({settings.dataset}), seed {settings.seed}."
 alt = "A frame, its label, one-hot maps, the same times random codes, their sum, and the sum with pixel noise."
 save_figure(figure, folder / "noising.png", caption=caption, alt=alt, runs=[], parameters=settings.model_dump())

@@ -34,7 +34,7 @@ pixel_std: float = 0.03  # std of the pixel noise, in units of the class codes
 label_channels: int = 1  # independent codes per class
 seed: int = 0  # weights, data order, augmentation and noise follow from it
 runs: str = "runs"  # folder of run folders, from the project's root
-overrides: str = ""  # any other setting: "name=value, name=value"
+overrides: str = ""  # any other settings, as in the text above
 
 # %%
 from labkit import explore, plots
@@ -114,7 +114,7 @@ figure = plots.curves_figure({f"{run.kind} teacher": run.log_rows()})
 
 # %%
 for reading, scores in metrics["readings"].items():
-    print(f"{reading.replace("_", " "):>14}: mIoU {scores['miou']:.2f}   pixel accuracy {scores['pixel_accuracy']:.2f}")
+    print(f"{reading:>14}: mIoU {scores['miou']:.2f}   pixel accuracy {scores['pixel_accuracy']:.2f}")
 
 # %%
 figure = run_predictions_figure({f"{run.kind} teacher": experiment}, frames=2)

@@ -22,7 +22,8 @@
 # %% [markdown]
 # ## Parameters
 #
-# `teacher` takes the id of a complete run (`labkit runs` lists them); `""` trains the twin without a teacher.
+# `teacher` takes the id of a complete run (`labkit runs` lists them); `""` trains the twin without a
+# teacher. Everything else is set through `overrides`: `"train_steps=1200, cwd.temperature=4"`.
 
 # %% tags=["parameters"]
 dataset: str = "streets"  # name of a file in labkit/datasets
@@ -32,7 +33,7 @@ teacher: str = ""  # run id of a complete teacher, or a unique beginning of one;
 distillation: str = "cwd:3"  # distillers with their weights: "cwd:3", "kd:1+cwd:3"
 seed: int = 0  # weights, data order, augmentation and noise follow from it
 runs: str = "runs"  # folder of run folders, from the project's root
-overrides: str = ""  # any other setting: "train_steps=1200, cwd.temperature=4"
+overrides: str = ""  # any other settings, as in the text above
 
 # %%
 from labkit import plots
@@ -62,7 +63,7 @@ figure = input_figure(batch, distillation_noising(experiment), experiment.info)
 # %%
 if run.teacher:
     for reading, scores in run.teacher.metrics()["readings"].items():
-        print(f"{reading.replace("_", " "):>14}: mIoU {scores['miou']:.2f}")
+        print(f"{reading:>14}: mIoU {scores['miou']:.2f}")
 
 # %% [markdown]
 # ## The step

@@ -23,7 +23,7 @@ READINGS = {
 def input_figure(
     batch: Batch, noising: LabelNoising | None, info: DatasetInfo, *, seed: int = 0
 ) -> Figure:
-    """First frame of a training batch: image, label and, with a noising, two label channels of it."""
+    """First frame of a training batch: image, label and, with a noising, two label channels."""
     image, target = info.pixels(batch.images[0]), batch.target[0]
     legend = -(-info.num_classes // 8) * LEGEND_ROW + 0.1
     panels = Panels([ratio(image)], 4 if noising else 2, bottom=legend)

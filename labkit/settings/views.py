@@ -29,7 +29,7 @@ class NoisingSettings(Settings):
     class_std: NonNegative = Field(1.0, description="std of the random class codes")
     pixel_std: NonNegative = Field(0.03, description="std of the pixel noise, units of the codes")
     label_scale: NonNegative = Field(
-        1.0, description="label channel, units of the normalised image's std"
+        3.0, description="label channel, units of the normalised image's std"
     )
     void_policy: Literal["own", "zero"] = Field(
         "own", description="void has its own code, or code 0"

@@ -62,7 +62,7 @@ def manifest_entries(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     entries = read_json(path)
-    entries = entries["files"] if "made_by" in entries else entries  # before, files alone
+    entries = entries.get("files", {})
     order = {name: number for number, name in enumerate(FIRST)}
     ordered = sorted(entries, key=lambda name: (order.get(Path(name).stem, len(FIRST)), name))
     return {
