@@ -71,7 +71,7 @@ class SegmentationNetwork(nn.Module):
                 f"network: {len(inputs)} image in a training batch; expected at least 2, because "
                 "BatchNorm follows a global mean. Raise batch_size, or choose another architecture."
             ) from error
-        logits = logits[..., : -(-height // self.stride), : -(-width // self.stride)]
+        logits = logits[..., : divided_up(height, self.stride), : divided_up(width, self.stride)]
         return Outputs(logits, self.stride, auxiliary, tuple(features[1:]))
 
     def decode(self, features: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -112,4 +112,9 @@ def pad_sides(inputs: Tensor) -> Tensor:
 
 def padded(side: int) -> int:
     """The next multiple of 32, pixels."""
-    return side + -side % SIDE_MULTIPLE
+    return divided_up(side, SIDE_MULTIPLE) * SIDE_MULTIPLE
+
+
+def divided_up(side: int, stride: int) -> int:
+    """side / stride, rounded up. No negative number: ONNX divides these towards zero."""
+    return (side + stride - 1) // stride
