@@ -10,9 +10,9 @@ import pytest
 from ipywidgets.widgets.widget import _instances
 from nbclient import NotebookClient
 
-from labkit import explorers, widgets
-from labkit.widgets import _show
-from labkit.widgets._redraw import QUIET_SECONDS, Redraw
+from labkit import explore
+from labkit.explore import page
+from labkit.explore.redraw import QUIET_SECONDS, Redraw
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ def explorer(drawn=None):
 
     def draw(state):
         drawn.append(state)
-        return explorers.View((), (f"seed {state.seed}",))
+        return explore.View((), (f"seed {state.seed}",))
 
     controls = (
-        explorers.Control(name="seed", label="seed", high=9),
-        explorers.Control(name="kind", label="kind", kind="choice", options=("a", "b")),
+        explore.Control(name="seed", label="seed", high=9),
+        explore.Control(name="kind", label="kind", kind="choice", options=("a", "b")),
     )
-    return explorers.Explorer("test", "A test", State(), controls, draw, lambda state: {"papermill": f"-p seed {state.seed}"})
+    return explore.Explorer("test", "A test", State(), controls, draw, lambda state: {"this state": f"--set seed={state.seed}"})
 
 
 async def settled(redraw):
@@ -134,8 +134,8 @@ def test_after_closing_nothing_is_shown():
 
 @pytest.fixture
 def live(monkeypatch):
-    monkeypatch.setattr(_show, "has_front_end", lambda: True)
-    monkeypatch.setattr(_show, "display", lambda box: None)
+    monkeypatch.setattr(page, "has_front_end", lambda: True)
+    monkeypatch.setattr(page, "display", lambda box: None)
 
 
 def test_shown_again_it_leaves_no_widget_and_no_callback_of_the_first(live):
@@ -143,10 +143,10 @@ def test_shown_again_it_leaves_no_widget_and_no_callback_of_the_first(live):
         drawn = []
         counts = []
         for _ in range(3):
-            widgets.show(explorer(drawn))
+            explore.show(explorer(drawn))
             counts.append(len(_instances))
         assert counts[1] == counts[2]
-        shown = _show._open["test"]
+        shown = page._open["test"]
         first = len(drawn)
         shown._controls._inputs["seed"].value = 3
         await settled(shown._redraw)
@@ -159,8 +159,8 @@ def test_shown_again_it_leaves_no_widget_and_no_callback_of_the_first(live):
 
 def test_every_control_has_a_name_and_every_number_an_entry(live):
     async def work():
-        widgets.show(explorer())
-        shown = _show._open["test"]
+        explore.show(explorer())
+        shown = page._open["test"]
         for row in shown._controls.box.children:
             parts = getattr(row, "children", [row])
             assert all(part.description for part in parts)
@@ -171,7 +171,7 @@ def test_every_control_has_a_name_and_every_number_an_entry(live):
         shown._controls.box.children[-1].click()
         assert shown._controls.state.seed == 5
         await settled(shown._redraw)
-        assert shown._lines["papermill"].value == "-p seed 5"
+        assert shown._lines["this state"].value == "--set seed=5"
         shown.close()
 
     asyncio.run(work())
@@ -179,8 +179,9 @@ def test_every_control_has_a_name_and_every_number_an_entry(live):
 
 def test_without_a_front_end_a_still_is_shown_and_nothing_waits(tmp_path):
     code = (
-        "from labkit import explorers, widgets\nfrom labkit.config import NoisingSettings\n"
-        "widgets.show(explorers.noising(NoisingSettings()))\nwidgets.has_front_end()"
+        "from labkit import explore\nfrom labkit.settings import NoisingSettings\n"
+        "from labkit.explore.page import has_front_end\n"
+        "explore.show(explore.noising(NoisingSettings()))\nhas_front_end()"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
     done = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
@@ -194,15 +195,15 @@ def test_without_a_front_end_a_still_is_shown_and_nothing_waits(tmp_path):
 def test_a_missing_teacher_is_trained_and_then_shown(live):
     async def work():
         trained = []
-        found = explorers.Missing("test", "none", "train", lambda: trained.append(1), lambda: 0.5, explorer)
-        widgets.show(found)
-        offer = _show._open["test"]
+        found = explore.Missing("test", "none", "train", lambda: trained.append(1), lambda: 0.5, explorer)
+        explore.show(found)
+        offer = page._open["test"]
         offer._button.click()
-        while isinstance(_show._open["test"], _show._Offer):
+        while isinstance(page._open["test"], page._Offer):
             await asyncio.sleep(0.01)
         assert trained == [1]
-        assert offer.box.children == (_show._open["test"].box,)
-        _show._open["test"].close()
+        assert offer.box.children == (page._open["test"].box,)
+        page._open["test"].close()
 
     asyncio.run(work())
 
@@ -212,12 +213,12 @@ def test_training_that_fails_is_told(live):
         def fails():
             raise ValueError("no disk <left>")
 
-        widgets.show(explorers.Missing("test", "none", "train", fails, lambda: 0.5, explorer))
-        offer = _show._open["test"]
+        explore.show(explore.Missing("test", "none", "train", fails, lambda: 0.5, explorer))
+        offer = page._open["test"]
         offer._button.click()
-        while "no disk" not in offer._told.value:
+        while "no disk" not in offer._message.value:
             await asyncio.sleep(0.01)
-        assert "&lt;left>" in offer._told.value
+        assert "&lt;left>" in offer._message.value
         assert not offer._button.disabled
         offer.close()
 

@@ -1,4 +1,4 @@
-"""How well can a label be read back from its noised channel alone? The best decoder there is, exactly."""
+"""The best decoder of a label from its noised channel alone, exactly."""
 
 import itertools
 import math
@@ -8,9 +8,10 @@ import numpy as np
 
 
 class ThresholdDecoder(NamedTuple):
-    """Cuts of one channel's values into intervals, one class each; no other cuts are right more often.
+    """Cuts of one channel's values into intervals, one class each; no other cuts are right more
+    often.
 
-    A class that is in no interval is lost: nothing is gained by ever answering it.
+    A class without an interval is lost: answering it never raises the accuracy.
     """
 
     classes: np.ndarray  # (M,) int, the class of each interval, from low values to high
@@ -19,17 +20,22 @@ class ThresholdDecoder(NamedTuple):
 
 
 def best_threshold_decoder(codes: np.ndarray, shares: np.ndarray, std: float) -> ThresholdDecoder:
-    """The decoder that is most often right when class k, seen with probability shares[k], has values N(codes[k], std^2).
+    """The decoder that is most often right when class k, seen with probability shares[k], has
+    values N(codes[k], std^2).
 
-    It answers argmax_k log shares[k] - (x - codes[k])^2 / (2 std^2), which is an upper envelope of lines in x of slope codes[k]:
-    every class holds one interval at most, in the order of the codes.
+    It answers argmax_k log shares[k] - (x - codes[k])^2 / (2 std^2), which is an upper envelope of
+    lines in x of slope codes[k]: every class holds one interval at most, in the order of the codes.
 
     Args:
         codes: (K,), in the units of the channel.
         shares: (K,), at least 0, sum 1.
-        std: of the pixel noise, in the same units; 0 tells equal codes apart from unequal ones only.
+        std: of the pixel noise, in the same units; at 0 only equal codes are confused.
     """
-    lines = [(float(w), std**2 * math.log(p) - float(w) ** 2 / 2, k) for k, (w, p) in enumerate(zip(codes, shares, strict=True)) if p > 0]
+    lines = [
+        (float(w), std**2 * math.log(p) - float(w) ** 2 / 2, k)
+        for k, (w, p) in enumerate(zip(codes, shares, strict=True))
+        if p > 0
+    ]
     lines.sort(key=lambda line: (line[0], shares[line[2]]))
     hull: list[tuple[float, float, int]] = []
     for line in lines:
@@ -41,9 +47,12 @@ def best_threshold_decoder(codes: np.ndarray, shares: np.ndarray, std: float) ->
     thresholds = [_meet(a, b) for a, b in itertools.pairwise(hull)]
     bounds = [-math.inf, *thresholds, math.inf]
     accuracy = sum(
-        shares[k] * (_below(bounds[i + 1] - slope, std) - _below(bounds[i] - slope, std)) for i, (slope, _, k) in enumerate(hull)
+        shares[k] * (_below(bounds[i + 1] - slope, std) - _below(bounds[i] - slope, std))
+        for i, (slope, _, k) in enumerate(hull)
     )
-    return ThresholdDecoder(np.array([k for _, _, k in hull]), np.array(thresholds), float(accuracy))
+    return ThresholdDecoder(
+        np.array([k for _, _, k in hull]), np.array(thresholds), float(accuracy)
+    )
 
 
 def decode(decoder: ThresholdDecoder, values: np.ndarray) -> np.ndarray:
@@ -51,7 +60,9 @@ def decode(decoder: ThresholdDecoder, values: np.ndarray) -> np.ndarray:
     return decoder.classes[np.searchsorted(decoder.thresholds, values)]
 
 
-def decode_jointly(values: np.ndarray, codes: np.ndarray, shares: np.ndarray, std: float) -> np.ndarray:
+def decode_jointly(
+    values: np.ndarray, codes: np.ndarray, shares: np.ndarray, std: float
+) -> np.ndarray:
     """The same answer from several channels of independent noise.
 
     Args:

@@ -1,4 +1,6 @@
-"""When to draw: after the last of a burst, never an outdated state, never on the thread that listens."""
+"""When to draw: after the last of a burst, never an outdated state, never on the thread that
+receives changes.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -6,14 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 QUIET_SECONDS = 0.12  # without a change, before it is drawn
-LONGEST_SECONDS = 0.8  # a hand that keeps turning sees something after this
+LONGEST_SECONDS = 0.8  # somebody who keeps turning a control sees a picture after this
 
 
 class Redraw:
     """Draws the newest state asked for.
 
-    Widgets may speak on another thread than the one their cell ran on: JupyterLab sends their messages to a subshell of the kernel.
-    So `ask` may be called on any; all else is done on the loop's thread, and `draw` on one of its own.
+    Widgets may call from another thread than the one their cell ran on: JupyterLab sends their
+        messages to a subshell of the kernel.
+    So `ask` may be called on any thread; all else is done on the loop's, and `draw` on one of its
+    own.
     """
 
     def __init__(
@@ -33,7 +37,13 @@ class Redraw:
             failed: called with what drawing the newest state raised.
             busy: called when something is about to be drawn.
         """
-        self._draw, self._shown, self._failed, self._busy, self._loop = draw, shown, failed, busy, loop
+        self._draw, self._shown, self._failed, self._busy, self._loop = (
+            draw,
+            shown,
+            failed,
+            busy,
+            loop,
+        )
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="labkit-explorer")
         self._state: Any = None
         self._number = 0  # of the newest state

@@ -1,4 +1,4 @@
-"""An explorer on the page: live where somebody can turn it, a still picture where nobody can."""
+"""An explorer in a notebook: live where there is a front end, a still picture elsewhere."""
 
 import asyncio
 import os
@@ -9,18 +9,22 @@ import ipywidgets
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
-from labkit.explorers import Explorer, Missing, View, view_html
-from labkit.widgets._controls import STYLE, Controls
-from labkit.widgets._redraw import Redraw
+from labkit.explore.controls import STYLE, Controls
+from labkit.explore.redraw import Redraw
+from labkit.explore.view import Explorer, Missing, View, view_html
 
 STATIC = "LABKIT_STATIC"  # environment variable: any value but "" or 0 means stills, whatever front end there is
 POLL_SECONDS = 0.5
-_open: dict[str, "_Live | _Offer"] = {}  # what is live, by name: shown again, the earlier one is closed
-_renders: Counter[str] = Counter()  # over the kernel's life, so that doubled callbacks would count double
+_open: dict[
+    str, "_Live | _Offer"
+] = {}  # what is live, by name: shown again, the earlier one is closed
+_renders: Counter[str] = (
+    Counter()
+)  # over the kernel's life, so that doubled callbacks would count double
 
 
-def show(explorer: Explorer | Missing) -> None:
-    """Show an explorer, or what to do where there is nothing to explore; one of a name at a time."""
+def show_explorer(explorer: Explorer | Missing) -> None:
+    """Show an explorer, or how to make what is missing; one of a name at a time."""
     earlier = _open.pop(explorer.name, None)
     if earlier:
         earlier.close()
@@ -35,9 +39,11 @@ def show(explorer: Explorer | Missing) -> None:
 
 
 def has_front_end() -> bool:
-    """Whether whoever runs this cell can answer: JupyterLab and its kin say so in every request, papermill and nbclient say no.
+    """Whether the client of this kernel can answer: JupyterLab says so in every request, papermill
+    and nbclient say no.
 
-    The protocol's allow_stdin is the one fact a kernel is told about its client. The environment variable LABKIT_STATIC overrides it.
+    The protocol's allow_stdin is the only fact a kernel has about its client. LABKIT_STATIC
+    overrides it.
     """
     if os.environ.get(STATIC, "0") not in ("", "0"):
         return False
@@ -57,17 +63,31 @@ class _Live:
 
     def __init__(self, explorer: Explorer, loop: asyncio.AbstractEventLoop) -> None:
         self._explorer = explorer
-        self._redraw = Redraw(explorer.draw, shown=self._shown, failed=self._failed, busy=self._busy, loop=loop)
+        self._redraw = Redraw(
+            explorer.draw, shown=self._shown, failed=self._failed, busy=self._busy, loop=loop
+        )
         self._controls = Controls(explorer, self._redraw.ask)
-        self._mark, self._picture = ipywidgets.HTML(), ipywidgets.HTML(layout=ipywidgets.Layout(width="100%"))
+        self._mark, self._picture = (
+            ipywidgets.HTML(),
+            ipywidgets.HTML(layout=ipywidgets.Layout(width="100%")),
+        )
         wide = ipywidgets.Layout(width="98%", max_width="960px")
         self._lines = {
-            name: ipywidgets.Text(description=name, layout=wide, style={"description_width": "80px"})
+            name: ipywidgets.Text(
+                description=name, layout=wide, style={"description_width": "140px"}
+            )
             for name in explorer.commands(explorer.state)
         }
         heading = ipywidgets.HTML(f"{STYLE}<b>{explorer.title}</b>")
-        copy = ipywidgets.HTML("Copy as papermill parameters")
-        children = [heading, self._controls.box, self._mark, self._picture, copy, *self._lines.values()]
+        copy = ipywidgets.HTML("Copy as a command")
+        children = [
+            heading,
+            self._controls.box,
+            self._mark,
+            self._picture,
+            copy,
+            *self._lines.values(),
+        ]
         self.box = ipywidgets.VBox(children, layout=ipywidgets.Layout(width="100%"))
         self.box.add_class("labkit-explorer")
         self._shown(explorer.state, explorer.draw(explorer.state))
@@ -84,15 +104,15 @@ class _Live:
         self._picture.value = view_html(view, name=name, renders=_renders[name])
         for key, line in self._explorer.commands(state).items():
             self._lines[key].value = line
-        self._say("ready")
+        self._set_status("ready")
 
     def _failed(self, error: BaseException) -> None:
-        self._say(f"not drawn: {type(error).__name__}: {error}")
+        self._set_status(f"not drawn: {type(error).__name__}: {error}")
 
     def _busy(self) -> None:
-        self._say("drawing …")
+        self._set_status("drawing …")
 
-    def _say(self, text: str) -> None:
+    def _set_status(self, text: str) -> None:
         busy = str(text == "drawing …").lower()
         safe = text.replace("&", "&amp;").replace("<", "&lt;")
         self._mark.value = f'<span class="labkit-status" role="status" aria-busy="{busy}" style="font-size:13px">{safe}</span>'
@@ -103,11 +123,17 @@ class _Offer:
 
     def __init__(self, missing: Missing, loop: asyncio.AbstractEventLoop) -> None:
         self._missing, self._loop, self._closed = missing, loop, False
-        self._button = ipywidgets.Button(description=missing.offer, layout=ipywidgets.Layout(width="auto"))
-        self._bar = ipywidgets.FloatProgress(max=1, description="training", layout=ipywidgets.Layout(visibility="hidden", width="400px"))
-        self._told = ipywidgets.HTML()
+        self._button = ipywidgets.Button(
+            description=missing.offer, layout=ipywidgets.Layout(width="auto")
+        )
+        self._bar = ipywidgets.FloatProgress(
+            max=1,
+            description="training",
+            layout=ipywidgets.Layout(visibility="hidden", width="400px"),
+        )
+        self._message = ipywidgets.HTML()
         sentence = ipywidgets.HTML(f"{STYLE}<p>{missing.sentence}</p>")
-        children = [sentence, *([self._button, self._bar] if missing.offer else []), self._told]
+        children = [sentence, *([self._button, self._bar] if missing.offer else []), self._message]
         self.box = ipywidgets.VBox(children)
         self.box.add_class("labkit-explorer")
         self._button.on_click(lambda button: loop.call_soon_threadsafe(self._start))
@@ -119,7 +145,7 @@ class _Offer:
     def _start(self) -> None:
         self._button.disabled = True
         self._bar.layout.visibility = "visible"
-        self._say("training …")
+        self._set_status("training …")
         training = self._loop.run_in_executor(None, self._missing.train)
         training.add_done_callback(self._end)
         self._loop.call_later(POLL_SECONDS, self._look, training)
@@ -139,10 +165,14 @@ class _Offer:
             self.box.children = [live.box]
         else:
             self._button.disabled = False
-            self._say(str(error).replace("<", "&lt;") if error else "trained, but no teacher was found afterwards")
+            self._set_status(
+                str(error).replace("<", "&lt;")
+                if error
+                else "trained, but there is still no complete teacher"
+            )
 
-    def _say(self, text: str) -> None:
-        self._told.value = f'<span class="labkit-status" role="status">{text}</span>'
+    def _set_status(self, text: str) -> None:
+        self._message.value = f'<span class="labkit-status" role="status">{text}</span>'
 
 
 def _close_all(widget: ipywidgets.Widget) -> None:

@@ -1,4 +1,6 @@
-"""Pixels by lookup table: class ids, scalars and kinds of error become PNG without any plotting library in the redraw."""
+"""Pixels by lookup table: class ids, scalars and kinds of error become PNG without a plotting
+library.
+"""
 
 import io
 from collections.abc import Sequence
@@ -8,7 +10,14 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-SMALL, LARGE = 384, 480  # pixels: narrower panels are enlarged by a whole factor, wider ones thinned out
+from labkit.plots.colours import SHARES
+from labkit.plots.contribution import EVIDENCE
+from labkit.plots.frames import CHANNEL
+
+SMALL, LARGE = (
+    384,
+    480,
+)  # pixels: narrower panels are enlarged by a whole factor, wider ones thinned out
 MOST_NAMED = 12
 NAME_SIZE = 18  # of letters, legible where a panel is shrunk to two thirds
 LEAST_NAMED = 0.004  # of a panel's pixels, for a class to be named in it
@@ -16,18 +25,20 @@ INK, PAPER = (20, 20, 20), (250, 250, 250)
 
 
 def _table(name: str) -> np.ndarray:
-    """(256, 3) uint8 of a colour map whose lightness rises from end to end."""
+    """(256, 3) uint8 of a colour map."""
     return (255 * matplotlib.colormaps[name](np.arange(256))[:, :3]).round().astype(np.uint8)
 
 
-SCALAR, EVIDENCE = _table("cividis"), _table("magma")
+SCALAR, EVIDENCE_COLOURS, SHARE_COLOURS = _table(CHANNEL), _table(EVIDENCE), _table(SHARES)
 
 
 def fitted(values: np.ndarray) -> np.ndarray:
     """Nearest neighbour to a panel's width: (H, W) or (H, W, 3) -> (h, w) or (h, w, 3)."""
     height, width = values.shape[:2]
     if width < SMALL:
-        factor = -(-SMALL // width) if -(-SMALL // width) * width <= LARGE else max(1, SMALL // width)
+        factor = (
+            -(-SMALL // width) if -(-SMALL // width) * width <= LARGE else max(1, SMALL // width)
+        )
         return values.repeat(factor, 0).repeat(factor, 1)
     if width <= LARGE:
         return values
@@ -36,7 +47,9 @@ def fitted(values: np.ndarray) -> np.ndarray:
 
 
 def png(pixels: np.ndarray, table: np.ndarray | None = None) -> bytes:
-    """(H, W, 3) uint8, or (H, W) uint8 with a (256, 3) table, which is faster and a third of the size."""
+    """(H, W, 3) uint8, or (H, W) uint8 with a (256, 3) table, which is faster and a third of the
+    size.
+    """
     picture = Image.fromarray(pixels)
     if table is not None:
         picture.putpalette(table.tobytes())
@@ -52,7 +65,9 @@ def levels(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
-def striped(pixels: np.ndarray, where: np.ndarray, colour: tuple[int, int, int], *, width: int = 3) -> np.ndarray:
+def striped(
+    pixels: np.ndarray, where: np.ndarray, colour: tuple[int, int, int], *, width: int = 3
+) -> np.ndarray:
     """Diagonal stripes over part of a picture: (H, W, 3) uint8, (H, W) bool."""
     rows, columns = np.indices(where.shape, sparse=True)
     out = pixels.copy()
@@ -69,7 +84,10 @@ def edges(values: np.ndarray) -> np.ndarray:
 
 
 def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A white line with a black one outside it around a region: seen on every ground. Sizes agree."""
+    """A white line with a black one outside it around a region: seen on every ground.
+
+    Sizes agree.
+    """
     out = pixels.copy()
     line = edges(region)
     out[_grown(line)] = 0
@@ -77,8 +95,12 @@ def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     return out
 
 
-def class_picture(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]], names: Sequence[str]) -> np.ndarray:
-    """(H, W) ids, void last = len(palette), -> a panel with every class in its colour, lines between them, and its name on it."""
+def class_picture(
+    class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]], names: Sequence[str]
+) -> np.ndarray:
+    """(H, W) ids, void last = len(palette), -> a panel with every class in its colour, lines
+    between them, and its name on it.
+    """
     shown = fitted(class_ids)
     table = np.zeros((len(palette) + 1, 3), dtype=np.uint8)
     table[:-1] = palette
@@ -88,15 +110,30 @@ def class_picture(class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]]
     pen = ImageDraw.Draw(picture)
     pixel_count = np.bincount(shown.ravel(), minlength=len(names))
     written = np.zeros(shown.shape, dtype=bool)
-    for number in np.argsort(pixel_count, kind="stable")[-MOST_NAMED:]:  # the smallest first: large ones have room left
+    for number in np.argsort(pixel_count, kind="stable")[
+        -MOST_NAMED:
+    ]:  # the smallest first: large ones have room left
         if pixel_count[number] >= LEAST_NAMED * shown.size:
             x, y = _roomiest(shown == number, written, names[number])
-            pen.text((x, y), names[number], font=font(NAME_SIZE), anchor="mm", fill="white", stroke_width=2, stroke_fill="black")
+            pen.text(
+                (x, y),
+                names[number],
+                font=font(NAME_SIZE),
+                anchor="mm",
+                fill="white",
+                stroke_width=2,
+                stroke_fill="black",
+            )
     return np.asarray(picture)
 
 
-def error_picture(prediction: np.ndarray, target: np.ndarray, category: int, void: int) -> np.ndarray:
-    """One class: hit grey, miss black, false alarm striped, neither pale, void white. Sizes (H, W) -> a panel."""
+def error_picture(
+    prediction: np.ndarray, target: np.ndarray, category: int, void: int
+) -> np.ndarray:
+    """One class: hit grey, miss black, false alarm striped, neither pale, void white.
+
+    Sizes (H, W) -> a panel.
+    """
     predicted, true = fitted(prediction) == category, fitted(target)
     kind = np.where(true == category, np.where(predicted, 1, 2), 0)
     shades = np.array([[228, 228, 228], [140, 140, 140], [15, 15, 15]], dtype=np.uint8)
@@ -119,11 +156,19 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 def _grown(mask: np.ndarray) -> np.ndarray:
     """One pixel to every side."""
     padded = np.pad(mask, 1)
-    return padded[1:-1, 1:-1] | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return (
+        padded[1:-1, 1:-1]
+        | padded[:-2, 1:-1]
+        | padded[2:, 1:-1]
+        | padded[1:-1, :-2]
+        | padded[1:-1, 2:]
+    )
 
 
 def _roomiest(mask: np.ndarray, written: np.ndarray, text: str) -> tuple[int, int]:
-    """Where a word covers most of a region, no other word, and stays in the picture: its centre (x, y); marked as written."""
+    """Where a word covers most of a region, no other word, and stays in the picture: its centre (x,
+    y); marked as written.
+    """
     left, top, right, bottom = font(NAME_SIZE).getbbox(text)
     tall, wide = min(bottom - top + 6, mask.shape[0]), min(right - left + 6, mask.shape[1])
     sums = np.zeros((mask.shape[0] + 1, mask.shape[1] + 1), dtype=np.int32)

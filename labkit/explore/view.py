@@ -1,4 +1,6 @@
-"""What an explorer is, without a toolkit: a frozen state, controls that change it, and one pure function to a view."""
+"""What an explorer is, without widgets: a frozen state, controls that change it, a pure function to
+a view.
+"""
 
 import base64
 import html
@@ -9,14 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from labkit.explorers._pictures import png
+from labkit.explore.pictures import png
 
 WIDEST = 960  # pixels of all pictures side by side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One field of a state, as people may turn it.
+    """One field of a state and its range.
 
     Attributes:
         kind: "number" is a slider with a numeric entry, "choice" a list.
@@ -39,7 +41,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: PNG bytes, what stands under it, and what it says in numbers to who does not see it."""
+    """One picture: PNG bytes, a note under it, and its numbers as alternative text."""
 
     title: str
     content: bytes
@@ -68,13 +70,13 @@ class View:
 
 @dataclass(frozen=True)
 class Explorer:
-    """Everything a toolkit needs.
+    """Everything a page needs.
 
     Attributes:
-        name: one word; an explorer shown again takes the place of the one of its name.
+        name: one word; showing it again replaces the explorer of the same name.
         state: the frozen state to begin with; its fields are the controls' names.
         draw: state -> View, pure.
-        commands: state -> lines to paste, by what they are for.
+        commands: state -> lines to paste, by their purpose.
     """
 
     name: str
@@ -87,12 +89,12 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Missing:
-    """An explorer that has nothing to explore yet, and how to come by it.
+    """An explorer that has nothing to explore yet, and how to make it.
 
     Attributes:
         train: makes what is missing; it is called away from the main thread.
         progress: how far that is, 0-1; called from any thread.
-        then: what to show afterwards.
+        then: the explorer shown afterwards.
     """
 
     name: str
@@ -103,23 +105,26 @@ class Missing:
     then: Callable[[], "Explorer | Missing"] = field(compare=False)
 
 
-def panel(title: str, pixels: np.ndarray, *, alt: str, note: str = "", table: np.ndarray | None = None) -> Panel:
+def panel(
+    title: str, pixels: np.ndarray, *, alt: str, note: str = "", table: np.ndarray | None = None
+) -> Panel:
     """A panel from (H, W, 3) pixels, or (H, W) indices of a table."""
     return Panel(title, png(pixels, table), (pixels.shape[1], pixels.shape[0]), alt, note)
 
 
 def view_html(view: View, *, name: str, renders: int) -> str:
-    """A view as HTML that needs neither script nor style sheet, takes its text colour from the page and wraps in a narrow one.
+    """A view as HTML that needs neither script nor style sheet, takes its text colour from the page
+    and wraps in a narrow one.
 
     Args:
-        name, renders: kept as data attributes, so that a test in the page can count.
+        name, renders: kept as data attributes, so that a test in the page can count them.
     """
     figures = "".join(_figure(one) for one in view.panels)
     lines = "".join(f"<li>{html.escape(line)}</li>" for line in view.readout)
     return (
         f'<div class="labkit-view" data-explorer="{html.escape(name)}" data-renders="{renders}"'
         f' style="max-width:{WIDEST}px;line-height:1.35">'
-        f'<div style="display:flex;flex-wrap:wrap;gap:10px">{figures}</div>'
+        f'<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px">{figures}</div>'
         f'<ul class="labkit-readout" style="margin:8px 0;padding-left:1.2em">{lines}</ul>{"".join(map(_table, view.tables))}</div>'
     )
 
@@ -129,7 +134,7 @@ def _figure(one: Panel) -> str:
     note = f" <span>{html.escape(one.note)}</span>" if one.note else ""
     width, height = one.size
     return (
-        f'<figure style="flex:1 1 256px;max-width:{width}px;margin:0">'
+        f'<figure style="margin:0">'
         f'<img src="data:image/png;base64,{source}" alt="{html.escape(one.alt)}" width="{width}" height="{height}" decoding="sync"'
         ' style="width:100%;height:auto;display:block;max-width:100%">'
         f'<figcaption style="font-size:13px;margin-top:2px"><b>{html.escape(one.title)}</b>{note}</figcaption></figure>'
@@ -154,17 +159,17 @@ def _table(table: Table) -> str:
 
 def changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Values of names that exist among the defaults and differ from them; None is no default."""
-    return {name: value for name, value in values.items() if name in defaults and value != defaults[name]}
-
-
-def batch_lines(target: str, notebook: str, values: Mapping[str, Any]) -> dict[str, str]:
-    """The same settings for papermill and for `labkit run`."""
-    flags = [part for name, value in values.items() for part in ("-p", name, str(value))]
-    pairs = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
     return {
-        "papermill": shlex.join(["papermill", f"notebooks/{notebook}.ipynb", "out.ipynb", *flags]),
-        "labkit": shlex.join(["labkit", "run", target, *pairs]),
+        name: value
+        for name, value in values.items()
+        if name in defaults and value != defaults[name]
     }
+
+
+def command_line(command: str, name: str, values: Mapping[str, Any]) -> str:
+    """`labkit COMMAND NAME` with settings, quoted for a shell."""
+    pairs = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return shlex.join(["labkit", command, name, *pairs])
 
 
 def as_dict(state: Any) -> dict[str, Any]:

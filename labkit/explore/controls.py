@@ -1,4 +1,4 @@
-"""Controls from a state's fields: a slider with a numeric entry, or a list; each has a name and works by keyboard."""
+"""Controls of a state's fields: sliders with numeric entries, and lists; all work by keyboard."""
 
 import threading
 from collections.abc import Callable
@@ -8,11 +8,13 @@ from typing import Any
 import ipywidgets
 import traitlets
 
-from labkit.explorers import Control, Explorer
+from labkit.explore.view import Control, Explorer
 
 STYLE = (  # the entry's name is the slider's, so it is kept for screen readers alone
-    "<style>.labkit-entry > .widget-label{position:absolute;width:1px!important;height:1px;overflow:hidden;clip-path:inset(50%)}"
-    ".labkit-explorer :focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2);outline-offset:2px}"
+    "<style>.labkit-entry > .widget-label{position:absolute;width:1px!important;height:1px;"
+    "overflow:hidden;clip-path:inset(50%)}"
+    ".labkit-explorer :focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2);"
+    "outline-offset:2px}"
     ".labkit-explorer .widget-label{color:var(--jp-content-font-color1,inherit)}</style>"
 )
 LABEL_WIDTH = "128px"
@@ -27,10 +29,19 @@ class Controls:
         self._lock = threading.Lock()
         self._inputs: dict[str, ipywidgets.Widget] = {}
         self._links: list[traitlets.link] = []
-        rows = [self._row(control, getattr(explorer.state, control.name)) for control in explorer.controls]
+        rows = [
+            self._row(control, getattr(explorer.state, control.name))
+            for control in explorer.controls
+        ]
         if "seed" in self._inputs:
             rows.append(self._draw_again())
-        layout = ipywidgets.Layout(display="flex", flex_flow="row wrap", align_items="center", width="100%", max_width="960px")
+        layout = ipywidgets.Layout(
+            display="flex",
+            flex_flow="row wrap",
+            align_items="center",
+            width="100%",
+            max_width="960px",
+        )
         self.box = ipywidgets.Box(rows, layout=layout)
         for name, widget in self._inputs.items():
             widget.observe(self._turned, "value", type="change")
@@ -47,7 +58,7 @@ class Controls:
             widget.unobserve_all()
 
     def _turned(self, change: dict[str, Any]) -> None:
-        with self._lock:  # two controls may speak on two threads
+        with self._lock:  # two controls may change on two threads
             self._state = replace(self._state, **{change["owner"].labkit_name: change["new"]})
             self._changed(self._state)
 
@@ -55,25 +66,49 @@ class Controls:
         style = {"description_width": LABEL_WIDTH}
         if control.kind == "choice":
             long = max(map(len, control.options)) > LONG_OPTION
-            layout = ipywidgets.Layout(width="98%" if long else "322px", max_width="644px" if long else "98%")
+            layout = ipywidgets.Layout(
+                width="98%" if long else "322px", max_width="644px" if long else "98%"
+            )
             self._inputs[control.name] = ipywidgets.Dropdown(
-                options=control.options, value=value, description=control.label, style=style, layout=layout
+                options=control.options,
+                value=value,
+                description=control.label,
+                style=style,
+                layout=layout,
             )
             return self._inputs[control.name]
         slider_type = ipywidgets.IntSlider if control.whole else ipywidgets.FloatSlider
         entry_type = ipywidgets.BoundedIntText if control.whole else ipywidgets.BoundedFloatText
-        span = {"min": min(control.low, value), "max": max(control.high, value), "step": control.step, "value": value}
+        span = {
+            "min": min(control.low, value),
+            "max": max(control.high, value),
+            "step": control.step,
+            "value": value,
+        }
         slider = slider_type(
-            **span, description=control.label, readout=False, style=style, tooltip=control.label, layout=ipywidgets.Layout(width="250px")
+            **span,
+            description=control.label,
+            readout=False,
+            style=style,
+            tooltip=control.label,
+            layout=ipywidgets.Layout(width="250px"),
         )
-        entry = entry_type(**span, description=f"{control.label}, number", layout=ipywidgets.Layout(width="72px"))
+        entry = entry_type(
+            **span, description=f"{control.label}, number", layout=ipywidgets.Layout(width="72px")
+        )
         entry.add_class("labkit-entry")
         self._links.append(traitlets.link((slider, "value"), (entry, "value")))
         self._inputs[control.name] = slider
-        return ipywidgets.HBox([slider, entry], layout=ipywidgets.Layout(width="326px", overflow="visible"))
+        return ipywidgets.HBox(
+            [slider, entry], layout=ipywidgets.Layout(width="326px", overflow="visible")
+        )
 
     def _draw_again(self) -> ipywidgets.Widget:
-        button = ipywidgets.Button(description="Draw again", tooltip="the next seed", layout=ipywidgets.Layout(margin="2px 8px"))
+        button = ipywidgets.Button(
+            description="Draw again",
+            tooltip="the next seed",
+            layout=ipywidgets.Layout(margin="2px 8px"),
+        )
         button.on_click(self._next_seed)
         return button
 

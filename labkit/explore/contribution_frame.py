@@ -1,0 +1,210 @@
+"""The contribution explorer: the evidence for a class through the image and through the label, in
+one scale.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from labkit.attribution.frames import FrameMaps, maps_of_frame, run_frames, share_by_location
+from labkit.attribution.layercam import BranchMeans
+from labkit.attribution.report import shared_limit
+from labkit.attribution.request import REGIONS, Request, altered, measured_means
+from labkit.errors import DataError
+from labkit.explore.pictures import (
+    EVIDENCE_COLOURS,
+    SHARE_COLOURS,
+    fitted,
+    levels,
+    outlined,
+    striped,
+)
+from labkit.explore.teachers import Teachers, find_teachers, missing
+from labkit.explore.view import (
+    Control,
+    Explorer,
+    Missing,
+    Panel,
+    View,
+    changed,
+    command_line,
+    panel,
+)
+from labkit.plots.contribution import local_share
+from labkit.settings import AttributionSettings
+from labkit.training.experiment import Experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContributionState:
+    """The explained quantity; names and meaning as in `AttributionSettings` where it has them."""
+
+    run: str
+    frame: int = 0
+    category: str = ""
+    region: str = "predicted"
+    attribution_layer: str = "folded"
+    noisings: int = 1
+    pixel_std: float = 0.03
+    seed: int = 0
+
+    def request(self) -> Request:
+        """The request of every method."""
+        return Request(
+            region=self.region,
+            layer=self.attribution_layer,
+            seed=self.seed,
+            noisings=self.noisings,
+        )
+
+
+def contribution(settings: AttributionSettings) -> Explorer | Missing:
+    """The explorer of `04_attribution`, at the notebook's settings."""
+    runs = find_teachers(settings, assisted=True)
+    if settings.teacher:
+        runs.sort(key=lambda run: not run.run_id.startswith(settings.teacher))
+    if not runs:
+        return missing("contribution", settings, lambda: contribution(settings))
+    teachers = Teachers(runs, data_root=settings.data_root)
+    first = teachers.experiment(runs[0].run_id)
+    names = first.info.class_names
+    category = settings.category if settings.category in names else names[0]
+    state = ContributionState(
+        run=runs[0].run_id,
+        frame=_first_frame(first, names.index(category)),
+        category=category,
+        region=settings.region,
+        attribution_layer=settings.attribution_layer,
+        noisings=settings.noisings,
+        pixel_std=first.noising.pixel_std,
+        seed=settings.seed,
+    )
+    controls = (
+        Control(name="run", label="run", kind="choice", options=tuple(teachers.runs)),
+        Control(name="frame", label="frame", high=len(first.val_split) - 1),
+        Control(name="category", label="class", kind="choice", options=names),
+        Control(name="region", label="region", kind="choice", options=tuple(REGIONS)),
+        Control(name="attribution_layer", label="layer", kind="choice", options=("folded", "raw")),
+        Control(name="noisings", label="noisings averaged", low=1, high=16),
+        Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
+        Control(name="seed", label="seed", high=999),
+    )
+    centres: dict[tuple[str, float], BranchMeans] = {}
+
+    def draw(state: ContributionState) -> View:
+        experiment = teachers.experiment(state.run)
+        key = state.run, state.pixel_std
+        if state.attribution_layer == "folded" and key not in centres:
+            centres[key] = measured_means(noised_experiment(experiment, state), Request())
+        return draw_contribution(state, experiment, centres.get(key))
+
+    def commands(state: ContributionState) -> dict[str, str]:
+        return {"all figures": _command(settings, state)}
+
+    return Explorer("contribution", "Contribution explorer", state, controls, draw, commands)
+
+
+def draw_contribution(
+    state: ContributionState, experiment: Experiment, centre: BranchMeans | None
+) -> View:
+    """Frame, evidence through the image and through the label in one scale, and the label's share.
+
+    Args:
+        centre: means that the folded branches are centred on; None for the raw stem.
+    """
+    category = experiment.info.class_names.index(state.category)
+    one = maps_of_frame(
+        noised_experiment(experiment, state), min(state.frame, len(experiment.val_split) - 1),
+        category=category, request=state.request(), means=centre,
+    )  # fmt: skip
+    outline = one.outline.numpy()
+    pixels = outlined(fitted(one.image.permute(1, 2, 0).numpy()), fitted(outline))
+    size = f"the label holds {state.category} on {100 * outline.mean():.1f} % of the pixels"
+    first = panel(
+        "frame", pixels, alt=f"Frame {state.frame}; {size}, outlined.",
+        note=f"{state.category} of the label outlined",
+    )  # fmt: skip
+    if not one.maps.present.all():
+        text = f"{state.category}: no pixel is {REGIONS[state.region]} in this frame, so there is no evidence to split."
+        return View((first,), (text,))
+    limit = shared_limit([one])
+    panels = (
+        first,
+        _evidence("through the image", one.image_map.numpy(), limit, one, state),
+        _evidence("through the label", one.label_map.numpy(), limit, one, state),
+        _share(one, limit, state),
+    )
+    return View(panels, _readout(one, limit, state))
+
+
+def noised_experiment(experiment: Experiment, state: ContributionState) -> Experiment:
+    """The experiment at the state's pixel noise."""
+    return altered(experiment, noising=replace(experiment.noising, pixel_std=state.pixel_std))
+
+
+def _readout(one: FrameMaps, limit: float, state: ContributionState) -> tuple[str, ...]:
+    row = share_by_location([one]).iloc[0]
+    spread = "" if np.isnan(one.deviation) else f" ± {100 * one.deviation:.1f}"
+    count = f" ({state.noisings} noisings)" if state.noisings > 1 else ""
+    return (
+        f"Label share for {state.category}: {row.whole:.1f}{spread} % of the evidence over the "
+        f"whole frame{count}.",
+        f"Inside the explained region: {_percent(row.inside)}; outside: {_percent(row.outside)}; "
+        f"{_percent(row.evidence_outside)} of the evidence lies outside.",
+        f"Evidence is in logits, image and label in one scale (0 to {limit:.3f}); "
+        f"score: mean logit over the pixels {REGIONS[state.region]}; stem "
+        f"{state.attribution_layer}.",
+    )
+
+
+def _command(settings: AttributionSettings, state: ContributionState) -> str:
+    """The notebook of this class, region and layer, with this teacher."""
+    asked = {
+        "teacher": state.run, "category": state.category, "region": state.region,
+        "attribution_layer": state.attribution_layer, "noisings": state.noisings, "seed": state.seed,
+    }  # fmt: skip
+    values = changed(settings.model_dump() | asked, AttributionSettings().model_dump())
+    return command_line("run", "attribution", values)
+
+
+def _first_frame(experiment: Experiment, category: int) -> int:
+    """The frame that the notebook's rule chooses; the first one where no frame holds the class."""
+    try:
+        return run_frames(experiment, category=category, count=1)[0]
+    except DataError:
+        return 0
+
+
+def _evidence(
+    title: str, values: np.ndarray, limit: float, one: FrameMaps, state: ContributionState
+) -> Panel:
+    pixels = EVIDENCE_COLOURS[levels(_at_size(values, one.outline.shape), 0, limit)]
+    alt = f"Evidence for {state.category} {title}: mean {values.mean():.4f}, highest {values.max():.3f} logits, scale 0 to {limit:.3f}."
+    note = f"dark 0, bright {limit:.3f} logits; mean {values.mean():.4f}"
+    return panel(title, outlined(pixels, fitted(one.outline.numpy())), alt=alt, note=note)
+
+
+def _share(one: FrameMaps, limit: float, state: ContributionState) -> Panel:
+    share = _at_size(local_share(one.image_map, one.label_map, limit), one.outline.shape)
+    little = np.isnan(share)
+    pixels = SHARE_COLOURS[levels(share, 0, 1)]
+    pixels[little] = 205
+    pixels = striped(pixels, little, (165, 165, 165))
+    alt = (
+        f"Label share for {state.category} by position: {100 * one.share:.1f} % over the whole "
+        "frame; "
+        "striped where there is little evidence."
+    )
+    note = "purple: image, white: half, orange: label; striped: little evidence"
+    return panel("label share", outlined(pixels, fitted(one.outline.numpy())), alt=alt, note=note)
+
+
+def _at_size(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map at the stem's stride, by nearest neighbour, at the frame's size and then a panel's."""
+    rows = (np.arange(size[0]) * values.shape[0]) // size[0]
+    columns = (np.arange(size[1]) * values.shape[1]) // size[1]
+    return fitted(values[rows][:, columns])
+
+
+def _percent(value: float) -> str:
+    return "no evidence" if np.isnan(value) else f"{value:.1f} %"
