@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import labkit
-from labkit.errors import LabkitError, NotebookError, SettingsError
+from labkit.errors import DataError, LabkitError, NotebookError, SettingsError
 
 if TYPE_CHECKING:
     from labkit.batch.receipts import JobFiles
@@ -50,18 +50,23 @@ class Notebook(StrEnum):
     attribution = "attribution"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"labkit {labkit.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+]
+
+
 @app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
-    ] = False,
-) -> None:
+def main(version: Version = False) -> None:
     """Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing was started;
     124 time limit; 130 Ctrl-C; 129, 131, 143 other signals. Whatever stopped a command, the same
     command goes on."""
-    if version:
-        print(f"labkit {labkit.__version__}")
-        raise typer.Exit
 
 
 @app.command()
@@ -170,9 +175,11 @@ def predict(
 ) -> None:
     """Write the coloured prediction of a complete run for one or many images."""
     with _errors_explained(debug):
+        values = _values(set_)
+        if missing := [str(path) for path in (*images, label) if path and not path.is_file()]:
+            raise DataError(f"{missing[0]}: no such file; expected a PNG or JPEG picture.")
         from labkit.training.picture import predict_images
 
-        values = _values(set_)
         for line in predict_images(run, images, label=label, output=output, **values):
             print(line)
 
