@@ -161,7 +161,8 @@ def _draw_reliance(
             points = [row["miou"]["true_label"] - row["miou"].get(other, np.nan) for row in rows]
             axes.plot(
                 [row["step"] for row in rows], points, linestyle=dash, ms=4,
-                marker=styles[name]["marker"], color=styles[name]["color"], label=f"{name}, {label}",
+                marker=styles[name]["marker"], color=styles[name]["color"],
+                label=f"{name}, {label}",
             )  # fmt: skip
     axes.axhline(0, **AXIS)
     _finish(
@@ -170,7 +171,7 @@ def _draw_reliance(
 
 
 def _draw_terms(axes: Axes, name: str, rows: Sequence[dict]) -> None:
-    """Every loss term of one run; lines that lie on one another differ in dash, marker and width."""
+    """Every loss term of one run; lines that coincide differ in dash, marker and width."""
     terms = [key for key in rows[0] if key not in NOT_TERMS] if rows else []
     for number, term in enumerate(terms):
         values = _smoothed([row.get(term, np.nan) for row in rows])

@@ -62,7 +62,7 @@ class Panels:
     def colour_bar(
         self, drawn: ScalarMappable, first: int, last: int, label: str, *, raised: float = 0.38
     ) -> None:
-        """A colour bar below columns first to last, `raised` inches above the figure's lower edge."""
+        """A colour bar below columns first to last, `raised` inches above the lower edge."""
         x = self._left + first * (self.width + GAP)
         span = (last - first + 1) * (self.width + GAP) - GAP
         inset = 0.12 * span
