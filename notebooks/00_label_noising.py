@@ -17,6 +17,8 @@
 # **What you will learn**: what a teacher sees when its label is noised. Class ids become random codes, one scalar channel carries
 # them, and every pixel gets a little noise: regions survive, ids do not.
 #
+# ![A frame, its label, and the noised label channel](../figures/streets/noising.png)
+#
 # | word | meaning |
 # |---|---|
 # | plain | a teacher that sees the image alone |
@@ -53,9 +55,10 @@ from labkit.records import figures_folder, save_figure
 from labkit.settings import NoisingSettings, parse_overrides
 
 # %%
-noise = dict(class_std=class_std, pixel_std=pixel_std, label_scale=label_scale, label_channels=label_channels)
 values = dict(dataset=dataset, data_root=data_root, frame=frame, seed=seed, runs=runs)
-settings = NoisingSettings(**noise | values | parse_overrides(overrides))
+noise = dict(class_std=class_std, pixel_std=pixel_std, label_scale=label_scale)
+noise |= dict(label_channels=label_channels)
+settings = NoisingSettings(**values | noise | parse_overrides(overrides))
 
 # %% [markdown]
 # ## Turn the knobs
@@ -79,7 +82,8 @@ explore.show(explore.noising(settings))
 info = dataset_info(settings.dataset, root=settings.data_root)
 split = open_split(settings.dataset, "val", root=settings.data_root, size=settings.frame + 1)
 image, target = split[settings.frame]
-print(f"{split.frame_name(settings.frame)}: {tuple(target.shape)} pixels, {info.num_classes} classes")
+name, (height, width) = split.frame_name(settings.frame), target.shape
+print(f"{name}: {height} x {width} pixels, {info.num_classes} classes")
 
 # %%
 names = ("class_std", "pixel_std", "label_scale", "label_channels", "void_policy", "class_codes")
@@ -114,9 +118,10 @@ histogram = plots.code_histogram_figure(channel[0, 0], target, info)
 
 # %%
 folder = figures_folder(settings.figures, settings.runs, settings.dataset)
-caption = f"Label noising of {split.frame_name(settings.frame)} ({settings.dataset}), seed {settings.seed}."
-alt = "A frame, its label, one-hot maps, the same times random codes, their sum, and the sum with pixel noise."
-save_figure(figure, folder / "noising.png", caption=caption, alt=alt, runs=[], parameters=settings.model_dump())
+caption = f"Label noising of {name} ({settings.dataset}), seed {settings.seed}."
+alt = "A frame, its label, one-hot maps, the maps times codes, their sum, and the sum with noise."
+record = dict(caption=caption, alt=alt, runs=[], parameters=settings.model_dump())
+save_figure(figure, folder / "noising.png", **record)
 
 # %% [markdown]
 # **Takeaway.** The channel keeps the regions and hides the ids; `class_std` against `pixel_std` decides how much can be read back.

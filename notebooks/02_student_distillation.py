@@ -17,6 +17,8 @@
 # **What you will learn**: how a student that sees the image alone is taught by a frozen teacher that may see the noised label, and
 # what it gains over the same student without a teacher.
 #
+# ![Predictions and errors of teachers and students on the same frames](../figures/streets/predictions.png)
+#
 # Words as in the glossary of [00](00_label_noising.ipynb).
 
 # %% [markdown]
@@ -44,8 +46,9 @@ from labkit.training.first_step import first_terms
 from labkit.training.fit import fit
 
 # %%
-values = dict(dataset=dataset, recipe=recipe, data_root=data_root, teacher=teacher, distillation=distillation)
-run = plan_run("student", values | dict(seed=seed, runs=runs) | parse_overrides(overrides))
+values = dict(dataset=dataset, recipe=recipe, data_root=data_root, seed=seed, runs=runs)
+values |= dict(teacher=teacher, distillation=distillation)
+run = plan_run("student", values | parse_overrides(overrides))
 
 # %%
 experiment = prepare(run)

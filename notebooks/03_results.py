@@ -9,6 +9,7 @@
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # 03 · Results: does a teacher help, by how much, and is it more than chance?
@@ -38,11 +39,11 @@ data_root: str = ""  # folder that holds the data sets; "": environment variable
 category: str = "car"  # class that the drawn frames hold
 frames: int = 2  # frames whose predictions are drawn
 draws: int = 2000  # draws of the bootstrap behind every interval
-seed: int = 0  # of the bootstrap
+seed: int = 0  # of the bootstrap and of the noise of drawn predictions
 device: str = "auto"  # auto: cuda where there is one
 threads: int = 0  # CPU threads; 0: as torch chooses
 figures: str = ""  # folder of tables and figures; "": the matrix's own
-overrides: str = ""  # further settings as --set takes them, separated by commas
+overrides: str = ""  # any other settings, as --set takes them, separated by commas
 
 # %%
 from IPython.display import Markdown
@@ -58,10 +59,9 @@ from labkit.study.figures import one_of_each_kind, save_study_figure
 from labkit.study.rows import complete_runs
 
 # %%
-settings = ResultsSettings(
-    matrix=matrix, data_root=data_root, category=category, frames=frames, draws=draws, seed=seed,
-    device=device, threads=threads, figures=figures, **parse_overrides(overrides),
-)  # fmt: skip
+values = dict(matrix=matrix, data_root=data_root, category=category, frames=frames, draws=draws)
+values |= dict(seed=seed, device=device, threads=threads, figures=figures)
+settings = ResultsSettings(**values | parse_overrides(overrides))
 matrix_file = read_matrix(settings.matrix)
 folder = absolute_path(settings.figures) if settings.figures else matrix_file.figures_folder
 record = {"parameters": settings.model_dump() | {"matrix": matrix_file.path.name}}
@@ -169,6 +169,6 @@ if finished:
 Markdown(tables.margins())
 
 # %% [markdown]
-# A gain counts when it is over the same student without a teacher, over several seeds, and above what longer training brings.
+# **Takeaway.** A gain counts when it is over the same student without a teacher, over several seeds, and above what longer training brings.
 #
 # Next: [04 · Attribution](04_attribution.ipynb) asks where an assisted teacher's prediction comes from, image or label.

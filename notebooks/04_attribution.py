@@ -9,6 +9,7 @@
 #     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
+# ---
 
 # %% [markdown]
 # # 04 · Attribution: does the assisted teacher's prediction come from the image or from the label?
@@ -29,6 +30,8 @@
 
 # %% [markdown]
 # ## Parameters
+#
+# Other settings are given through `overrides`: `"attribution_layer=raw, gradient_steps=64"`.
 
 # %% tags=["parameters"]
 dataset: str = "streets"  # name of a file in labkit/datasets
@@ -41,10 +44,8 @@ noisings: int = 4  # noisings of the label averaged in a drawn map
 split_frames: int = 0  # validation frames of the label share table, spread evenly; 0: all
 seed: int = 0  # of the noising
 device: str = "auto"  # auto: cuda where there is one
-threads: int = 0  # CPU threads; 0: as torch chooses
 runs: str = "runs"  # folder of run folders
-figures: str = ""  # folder of figures; "": <runs>/figures/<dataset>
-overrides: str = ""  # any other setting, such as "attribution_layer=raw, gradient_steps=64"
+overrides: str = ""  # any other settings, as in the text above
 
 # %%
 from IPython.display import Markdown
@@ -55,10 +56,10 @@ from labkit.records import figures_folder
 from labkit.settings import AttributionSettings, parse_overrides
 
 # %%
-settings = AttributionSettings(
-    dataset=dataset, teacher=teacher, data_root=data_root, category=category, frames=frames, region=region, noisings=noisings,
-    split_frames=split_frames, seed=seed, device=device, threads=threads, runs=runs, figures=figures, **parse_overrides(overrides),
-)  # fmt: skip
+values = dict(dataset=dataset, teacher=teacher, data_root=data_root, category=category, seed=seed)
+values |= dict(frames=frames, region=region, noisings=noisings, split_frames=split_frames)
+values |= dict(device=device, runs=runs)
+settings = AttributionSettings(**values | parse_overrides(overrides))
 folder = figures_folder(settings.figures, settings.runs, settings.dataset)
 
 # %% [markdown]
@@ -154,7 +155,8 @@ shares = report.estimates_report(subject)
 shares.save(folder, plots.label_share_figure).name
 
 # %%
-shares.table[["class", "frames", "layercam", "shapley", "removal", "layercam_std", "iou_true_label", "iou_zero_label"]].round(1)
+columns = ["class", "frames", "layercam", "shapley", "removal", "layercam_std"]
+shares.table[[*columns, "iou_true_label", "iou_zero_label"]].round(1)
 
 # %%
 Markdown(captions.summary(shares.table))
@@ -196,7 +198,7 @@ sanity.save(folder, plots.sanity_figure).name
 
 # %% [markdown]
 # ## In short
-# The label's part of a prediction can be measured exactly at the stem, in the unit of the image's part. It says where evidence enters, not
+# **Takeaway.** The label's part of a prediction can be measured exactly at the stem, in the unit of the image's part. It says where evidence enters, not
 # what it is worth: read it beside Shapley values, removal and the scores with a foreign label.
 #
 # Back to [03 · Results](03_results.ipynb), or begin again with [00 · Label noising](00_label_noising.ipynb).
