@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -188,19 +189,15 @@ def test_generated_scenes_have_no_files_to_check():
 @pytest.mark.slow
 def test_ten_thousand_pairs_are_checked_within_two_minutes(tmp_path):
     """On two cores; pictures of 500 x 375, as the benchmarks have them."""
-    import time
-
-    raw = trees.write_folder(tmp_path, pairs=10)
-    pixels = np.random.default_rng(0).integers(0, 256, (47, 63, 3), np.uint8)
-    picture = Image.fromarray(pixels).resize((500, 375))
-    label = Image.fromarray(next(iter(raw.values()))).resize((500, 375), Image.Resampling.NEAREST)
+    raw = trees.write_folder(tmp_path, pairs=5)
+    label = Image.fromarray(raw["train", "pair00"]).resize((500, 375), Image.Resampling.NEAREST)
+    label.save(tmp_path / "label.png")
+    rng = np.random.default_rng(0)
     for i in range(10000):
-        picture.putpixel((i % 500, i // 500), (255, 0, 0))
-        picture.save(tmp_path / "images" / f"pair{i:05}.jpg")
-        label.save(tmp_path / "labels" / f"pair{i:05}.png")
+        noise = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8))
+        noise.resize((500, 375)).save(tmp_path / "images" / f"pair{i:05}.jpg")
+        shutil.copy(tmp_path / "label.png", tmp_path / "labels" / f"pair{i:05}.png")
     start = time.monotonic()
     report = check_dataset("folder", str(tmp_path))
-    print(
-        f"{sum(s.frames for s in report.splits.values())} pairs: {time.monotonic() - start:.0f} s"
-    )
+    print(f"10000 pairs: {time.monotonic() - start:.0f} s")
     assert report.passed

@@ -80,7 +80,7 @@ def _examine_image(
     digest = hashlib.blake2b(str(image.shape).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(image).data)
     facts.content = digest.hexdigest()
-    if (image == image[0, 0]).all():
+    if (image[0] == image[0, 0]).all() and (image == image[0, 0]).all():
         facts.faults.append(
             f"{frame.image}: one colour at every pixel; expected a picture. Fetch it again."
         )

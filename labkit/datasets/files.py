@@ -68,7 +68,12 @@ class LabelFormat:
 
     def unknown_ids(self, ids: np.ndarray) -> dict[int, int]:
         """Return pixels by raw value, of the values that the table does not know."""
-        values, counts = np.unique(ids, return_counts=True)
+        if ids.dtype == np.uint8:
+            counts = np.bincount(ids.ravel(), minlength=256)
+            values = counts.nonzero()[0]
+            counts = counts[values]
+        else:
+            values, counts = np.unique(ids, return_counts=True)
         return {
             int(value): int(count)
             for value, count in zip(values, counts, strict=True)
