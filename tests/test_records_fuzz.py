@@ -5,37 +5,21 @@ inside it, made consistent with the manifest's hashes half of the time.
 """
 
 import contextlib
-import copy
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.errors import LabkitError, RecordError
 from labkit.records import file_hash, find_run, load_run, scan_runs, start_run
 from labkit.records.artifacts import record_artifact, write_csv, write_records
 from labkit.settings import make_settings, parse_overrides, resolve
+from tests.hostile import FAST, LEAVES, RAW, TEXTS, changed
 from tests.runs import made
 
-FAST = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-HOSTILE = ["../../../x", "/etc/passwd", "..", "a\0b", "\x1b[2J", "${HOME}", "$(touch x)", "a" * 300]
-TEXTS = st.sampled_from(HOSTILE) | st.text(max_size=20)
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
-VALUES = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=8,
-)
-RAW = st.binary(max_size=60) | st.sampled_from([b"[" * 100_000, b'{"a":' * 50_000, b"1" * 10_000])
 JSON_FILES = ("manifest.json", "config.json", "metrics.json")
 FILES = (*JSON_FILES, "log.jsonl", "frames.npz")
 
@@ -72,30 +56,6 @@ def outside(place: Path) -> dict[str, str]:
         for name, path in files.items()
         if not name.startswith("runs/") and name not in products
     }
-
-
-@st.composite
-def changed_json(draw, values):
-    """The values with one of them, anywhere, replaced, removed or joined by a stranger."""
-    values = copy.deepcopy(values)
-    node = values
-    while True:
-        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-        if not keys:
-            return values
-        key = draw(st.sampled_from(keys))
-        inside = node[key]
-        if isinstance(inside, (dict, list)) and inside and draw(st.booleans()):
-            node = inside
-            continue
-        how = draw(st.sampled_from(["replace", "remove", "add"]))
-        if how == "remove":
-            del node[key]
-        elif how == "replace" or isinstance(node, list):
-            node[key] = draw(VALUES)
-        else:
-            node[draw(TEXTS)] = draw(VALUES)
-        return values
 
 
 def use_everything(place: Path, name: str) -> list[str]:
@@ -140,7 +100,7 @@ def test_a_changed_file_is_refused_by_name_and_nothing_is_written_outside(sound,
     path = folder / data.draw(st.sampled_from(FILES))
     before = path.read_bytes()
     if path.suffix == ".json" and data.draw(st.booleans()):
-        path.write_text(json.dumps(data.draw(changed_json(json.loads(before)))))
+        path.write_text(json.dumps(data.draw(changed(json.loads(before)))))
     elif data.draw(st.booleans()):
         path.write_bytes(data.draw(RAW))
     else:
