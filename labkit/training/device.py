@@ -3,10 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 
+from labkit.datasets.batches import Batch, ScoringBatch
 from labkit.errors import SettingsError, TrainingError
+
+AnyBatch = TypeVar("AnyBatch", Batch, ScoringBatch)
 
 # Exhausted memory as drivers, cuBLAS and the CPU's allocator report it, without OutOfMemoryError.
 OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
@@ -42,6 +46,14 @@ def choose_precision(precision: str, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """bf16 autocast, or a context that does nothing for fp32."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
+    """A batch on a device; the host does not wait for the copy. Positions stay on the CPU."""
+    index = batch.index
+    if device.type == "cuda":
+        batch = type(batch)(*(None if value is None else value.pin_memory() for value in batch))
+    return batch.to(device)._replace(index=index)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from labkit.datasets.batches import (
 )
 from labkit.errors import DataError, TrainingError
 from labkit.method import Counts, Outputs, Scores, boundary_mask, count_pixels, scores_from_counts
-from labkit.training.device import full_float32
+from labkit.training.device import full_float32, to_device
 from labkit.training.distributed import ALONE, Ranks
 from labkit.training.experiment import Experiment
 from labkit.training.predict import predicted_classes
@@ -59,8 +59,8 @@ def score_split(
     finite = torch.ones((), dtype=torch.bool, device=device)
     with evaluating(experiment.network), torch.no_grad(), full_float32(device):
         for batch in batches:
+            batch = to_device(batch, device)
             index += batch.index.tolist()
-            batch = batch.to(device)
             readings = []
             for predictor in predictors.values():
                 outputs = predictor(batch)

@@ -27,7 +27,7 @@ from labkit.method import (
 )
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
-from labkit.training.device import choose_device, full_float32
+from labkit.training.device import choose_device, full_float32, to_device
 from labkit.training.distributed import ALONE, Ranks
 from labkit.training.planning import plan_run, weights_source
 from labkit.training.predict import (
@@ -109,7 +109,7 @@ class Experiment:
     def logits(self, reading: str, batch: ScoringBatch) -> Tensor:
         """Logits (N, K, H, W) of a reading at the label's size, without gradient, on the CPU."""
         with full_float32(self.device):
-            outputs = self.predictors()[reading](batch.to(self.device))
+            outputs = self.predictors()[reading](to_device(batch, self.device))
             image_size, label_size = tuple(batch.images.shape[2:]), tuple(batch.target.shape[1:])
             full = label_size_logits(
                 outputs.logits, outputs.stride, image_size=image_size, label_size=label_size

@@ -14,7 +14,7 @@ from labkit.method import StepOutput
 from labkit.method.seeding import stream_generator, stream_seed
 from labkit.records import Run
 from labkit.training.checkpoint import TrainedParts, load_checkpoint, save_checkpoint
-from labkit.training.device import autocast, explain_out_of_memory
+from labkit.training.device import autocast, explain_out_of_memory, to_device
 from labkit.training.distributed import ALONE, Ranks
 from labkit.training.finite import FiniteCheck
 from labkit.training.log import WriteRow, open_log
@@ -129,7 +129,7 @@ class Session:
         self.parts.network.train()
         with Progress(start=start, steps=settings.train_steps) as self.progress:
             for number, batch in enumerate(self._timed(batches, start), start=start):
-                output = self.update(batch.to(self.device), number)
+                output = self.update(to_device(batch, self.device), number)
                 done = number + 1
                 last = done == settings.train_steps
                 self.progress.advance()
