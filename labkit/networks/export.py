@@ -1,191 +1,178 @@
-"""Files of a trained network for use without labkit: weights as safetensors, and ONNX.
+"""Files of a trained network for use without labkit: how smp loads its weights, and ONNX.
 
-The ONNX file maps normalised images (N, 3, H, W) of any size to logits (N, K, H, W) in float32.
+onnx, onnxruntime and onnxscript are imported when they are needed; they come with the extra
+"export".
 """
 
+import contextlib
 import copy
-import time
+import importlib
+import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from segmentation_models_pytorch.decoders.pspnet.decoder import PSPBlock
 from torch import Tensor, nn
 
-from labkit.errors import FileError
+from labkit.errors import SettingsError
+from labkit.method import full_size
 from labkit.networks.base import SegmentationNetwork
 
-OPSET = 18
-SIZES = ((2, 64, 64), (1, 45, 70), (1, 128, 97))  # images, height, width of the check
-TOLERANCE = 1e-4  # between ONNX and PyTorch, relative to the largest logit where that is above 1
+TOLERANCE = 1e-4  # largest difference of ONNX from PyTorch, relative to the largest logit above 1
+EXAMPLE = (2, 3, 70, 100)  # batch, channels, height, width of the traced input
+LEAST_SIDE = 33  # pixels; smaller images are padded to one stride-32 position
 
 
 class FullSizeLogits(nn.Module):
-    """A network that returns the logits at the image's size and nothing else."""
+    """(N, 3, H, W) normalised image -> logits (N, K, H, W) at the image's size."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of images (N, C, H, W); as `labkit.method.full_size`."""
-        outputs = self.network(images)
-        logits = outputs.logits
-        if outputs.stride > 1:
-            scale = float(outputs.stride)
-            logits = F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
-        return logits[..., : images.shape[2], : images.shape[3]]
+    def forward(self, image: Tensor) -> Tensor:
+        outputs = self.network(image)
+        return full_size(outputs.logits, outputs.stride, image.shape[2:])
 
 
-class MatrixPool(nn.Module):
-    """Adaptive average pooling as two matrix products, because ONNX has none for any size."""
+class BinPool(nn.Module):
+    """Adaptive average pooling by two matrices, for sides that are not known when it is traced.
 
-    def __init__(self, bins: tuple[int, int]) -> None:
+    Args:
+        bins: rows and columns of the result. Bin i of b over n positions averages
+            floor(i * n / b) to ceil((i + 1) * n / b), as torch's AdaptiveAvgPool2d.
+    """
+
+    def __init__(self, bins: int) -> None:
         super().__init__()
         self.bins = bins
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, *bins) of (N, C, h, w)."""
-        rows, columns = (
-            bin_means(bins, side, features)
-            for bins, side in zip(self.bins, features.shape[2:], strict=True)
-        )
-        return rows @ features @ columns.transpose(0, 1)
+        rows, columns = (self._means(side, features) for side in features.shape[2:])
+        return rows @ features @ columns.T  # (N, D, bins, bins)
+
+    def _means(self, side: int, like: Tensor) -> Tensor:
+        """(bins, side), each row sums to 1."""
+        position = torch.arange(side, device=like.device)
+        number = torch.arange(self.bins, device=like.device)[:, None]
+        first = number * side // self.bins
+        end = ((number + 1) * side + self.bins - 1) // self.bins
+        inside = ((position >= first) & (position < end)).to(like.dtype)
+        return inside / inside.sum(1, keepdim=True)
 
 
-def bin_means(bins: int, side: int, like: Tensor) -> Tensor:
-    """(bins, side): bin b averages floor(b * side / bins) to ceil((b + 1) * side / bins) - 1."""
-    position = torch.arange(side, device=like.device)
-    number = torch.arange(bins, device=like.device).unsqueeze(1)
-    start = number * side // bins
-    end = ((number + 1) * side + bins - 1) // bins
-    inside = ((position >= start) & (position < end)).to(like.dtype)
-    return inside / inside.sum(1, keepdim=True)
+class _PyramidBlock(nn.Module):
+    """smp's pyramid pooling block with `BinPool`."""
+
+    def __init__(self, block: PSPBlock) -> None:
+        super().__init__()
+        self.pool, self.convolution = BinPool(block.pool_size), block.pool[1]
+
+    def forward(self, features: Tensor) -> Tensor:
+        pooled = self.convolution(self.pool(features))
+        size = features.shape[2:]
+        return F.interpolate(pooled, size=size, mode="bilinear", align_corners=True)
 
 
-def inference_weights(network: SegmentationNetwork) -> dict[str, Tensor]:
-    """Weights and BatchNorm statistics without the auxiliary heads, on the CPU, contiguous."""
-    return {
-        name: value.detach().cpu().contiguous()
-        for name, value in network.state_dict().items()
-        if not name.startswith("auxiliary")
-    }
+def write_onnx(network: SegmentationNetwork, path: Path) -> None:
+    """Write a network of images as ONNX: `image` (N, 3, H, W) -> `logits` (N, K, H, W), float32.
 
+    Batch, height (from 33) and width (from 33) are free.
 
-def save_weights(network: SegmentationNetwork, path: Path) -> None:
-    """Write the inference weights; smp's own model loads them where smp owns the network."""
-    save_file(inference_weights(network), path)
-
-
-def inference_network(network: SegmentationNetwork) -> nn.Module:
-    """A copy in float32 and eval mode, on the CPU, that returns logits at the image's size."""
-    network = copy.deepcopy(network).float().cpu()
-    network.auxiliary = nn.ModuleDict()
-    return FullSizeLogits(network).eval()
-
-
-def save_onnx(network: SegmentationNetwork, path: Path) -> float:
-    """Write an ONNX file for any batch, height and width, and compare it with the network.
-
-    Returns:
-        Largest difference of logits over `SIZES`, see `onnx_difference`.
+    Args:
+        network: reads images alone; unchanged.
 
     Raises:
-        FileError: onnxruntime's logits differ by more than `TOLERANCE`; the file is removed.
+        SettingsError: the packages of the extra "export" are missing, or the network also reads a
+            label.
     """
-    model = inference_network(network)
-    channels = 3 + network.label_channels
-    example = torch.randn(2, channels, 96, 160, generator=torch.Generator().manual_seed(0))
-    sides = {
-        0: torch.export.Dim("images", min=1),
-        2: torch.export.Dim("height", min=2),
-        3: torch.export.Dim("width", min=2),
+    if network.label_channels:
+        raise SettingsError(
+            "export: this network reads a label channel beside the image; expected one that reads "
+            "images alone."
+        )
+    _package("onnx"), _package("onnxscript")
+    free = {
+        0: torch.export.Dim("batch", min=1, max=65536),
+        2: torch.export.Dim("height", min=LEAST_SIDE, max=65536),
+        3: torch.export.Dim("width", min=LEAST_SIDE, max=65536),
     }
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)  # inside torch's exporter
-        graph = torch.export.export(
-            _with_matrix_pools(model), (example,), dynamic_shapes={"images": sides}
-        )  # apart from the conversion, during which smp pools in a form of fixed size
+    traced = _traceable(network)
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            graph,
+            FullSizeLogits(traced),
+            (torch.zeros(EXAMPLE),),
             dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=["images"],
+            dynamic_shapes=(free,),
+            input_names=["image"],
             output_names=["logits"],
+            verbose=False,
         )
-    program.save(path)
-    difference = onnx_difference(model, path, SIZES)
-    if not difference <= TOLERANCE:
-        path.unlink()
-        raise FileError(
-            f"{path.name}: logits of onnxruntime differ by {difference:.1e} from PyTorch's; "
-            f"expected at most {TOLERANCE:.0e}. The file was removed."
-        )
-    return difference
+        program.save(path)
 
 
 def onnx_difference(
-    model: nn.Module, path: Path, sizes: Iterable[tuple[int, int, int]] = SIZES
+    network: SegmentationNetwork, path: Path, *, sizes: Sequence[tuple[int, int, int]]
 ) -> float:
-    """Largest absolute difference of logits between PyTorch and onnxruntime.
+    """Largest difference of an ONNX file's logits from the network's, over random images.
 
     Args:
-        model: of `inference_network`.
-        path: the ONNX file.
-        sizes: images, height and width; standard normal images are drawn for each.
+        network: in eval mode, on the CPU.
+        sizes: (N, H, W) of the images.
 
     Returns:
-        Divided by the largest logit of its size where that is above 1.
-    """
-    import onnxruntime
+        Largest |difference| / max(1, largest |logit|).
 
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    channels = 3 + model.network.label_channels
-    generator, largest = torch.Generator().manual_seed(0), 0.0
+    Raises:
+        SettingsError: onnxruntime is missing.
+    """
+    session = onnx_session(path)
+    largest = 0.0
+    generator = torch.Generator().manual_seed(0)
     for number, height, width in sizes:
-        images = torch.randn(number, channels, height, width, generator=generator)
-        with torch.inference_mode():
-            expected = model(images)
-        logits = torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
-        scale = max(1.0, expected.abs().max().item())
-        largest = max(largest, (logits - expected).abs().max().item() / scale)
+        image = torch.randn(number, 3, height, width, generator=generator)
+        with torch.no_grad():
+            expected = FullSizeLogits(network)(image)
+        (logits,) = session.run(["logits"], {"image": image.numpy()})
+        difference = (torch.from_numpy(logits) - expected).abs().max()
+        largest = max(largest, float(difference / expected.abs().max().clamp(min=1)))
     return largest
 
 
-def latency(
-    network: SegmentationNetwork,
-    size: tuple[int, int],
-    *,
-    device: str | torch.device = "cpu",
-    repeats: int = 5,
-) -> float:
-    """Median seconds of one image through the network at its full size, after one warm-up.
-
-    Args:
-        size: height and width of the image, pixels.
-        repeats: timed passes.
-    """
-    model = inference_network(network).to(device)
-    images = torch.zeros(1, 3 + network.label_channels, *size, device=device)
-    seconds = []
-    with torch.inference_mode():
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            model(images)
-            if images.is_cuda:
-                torch.cuda.synchronize(images.device)
-            seconds.append(time.perf_counter() - start)
-    return sorted(seconds[1:])[repeats // 2]
+def onnx_session(path: Path):
+    """An onnxruntime session on the CPU, with as many threads as torch."""
+    runtime = _package("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _with_matrix_pools(model: nn.Module) -> nn.Module:
-    """A copy whose adaptive poolings to more than one bin are matrix products."""
-    model = copy.deepcopy(model)
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size not in (1, (1, 1)):
-            size = module.output_size
-            model.set_submodule(name, MatrixPool(size if isinstance(size, tuple) else (size, size)))
-    return model
+def _traceable(network: SegmentationNetwork) -> SegmentationNetwork:
+    """A copy on the CPU in eval mode, with pooling that can be traced at any size."""
+    traced = copy.deepcopy(network).cpu().eval()
+    traced = traced.to(memory_format=torch.contiguous_format)
+    for name, module in list(traced.named_modules()):
+        if isinstance(module, PSPBlock):
+            traced.set_submodule(name, _PyramidBlock(module))
+    return traced
+
+
+def _package(name: str):
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise SettingsError(
+            f"export: ONNX files need the package {name}, which is missing. "
+            'Install the extra: pip install "labkit[export]"'
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress on standard output and its deprecation warnings."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
