@@ -78,7 +78,7 @@ def predictions_figure(
     predictions: Mapping[str, Sequence[Tensor]],
     info: DatasetInfo,
 ) -> Figure:
-    """Per frame: image, label, and every prediction with its mIoU, three pictures to a row.
+    """Per frame: image, label, and every prediction with its mIoU in percent, three to a row.
 
     Args:
         images: (3, H, W) uint8 each; targets: (H, W) each, of any size.
@@ -95,7 +95,7 @@ def predictions_figure(
         show(cells[1], colourise(target, info), "label")
         for axes, (name, predicted) in zip(cells[2:], predictions.items(), strict=False):
             score = frame_miou(predicted[number], target, info.num_classes)
-            show(axes, colourise(predicted[number], info), f"{name}: mIoU {score:.0f} %")
+            show(axes, colourise(predicted[number], info), f"{name}: {score:.0f} %")
         for axes in cells[2 + len(predictions) :]:
             axes.set_axis_off()
     class_legend(panels.figure, info.class_names, info.palette, columns=8)

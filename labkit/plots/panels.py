@@ -69,6 +69,7 @@ class Panels:
         place = self._add(x + inset, raised, span - 2 * inset, 0.09)
         bar = self.figure.colorbar(drawn, cax=place, orientation="horizontal")
         bar.set_label(label, fontsize=SMALL, labelpad=2)
+        bar.ax.locator_params(axis="x", nbins=4)
         bar.ax.tick_params(labelsize=SMALL, length=2, pad=1)
 
     def _axes(self, column: int, y: float, height: float) -> Axes:
