@@ -51,7 +51,8 @@ import torch
 from labkit import explore, plots
 from labkit.datasets import dataset_info, open_split
 from labkit.method import LabelNoising, stream_generator
-from labkit.records import figures_folder, save_figure
+from labkit.records import figures_folder
+from labkit.records.artifacts import save_figure
 from labkit.settings import NoisingSettings, parse_overrides
 
 # %%

@@ -50,7 +50,7 @@ overrides: str = ""  # any other settings, as in the text above
 # %%
 from IPython.display import Markdown
 
-from labkit import plots
+from labkit import explore, plots
 from labkit.attribution import captions, report
 from labkit.records import figures_folder
 from labkit.settings import AttributionSettings, parse_overrides
@@ -61,6 +61,13 @@ values |= dict(frames=frames, region=region, noisings=noisings, split_frames=spl
 values |= dict(device=device, runs=runs)
 settings = AttributionSettings(**values | parse_overrides(overrides))
 folder = figures_folder(settings.figures, settings.runs, settings.dataset)
+
+# %% [markdown]
+# ## Explore it
+# Choose a frame, a class and a noise level, and see the two maps and the label's share.
+
+# %%
+explore.show(explore.contribution(settings))
 
 # %% [markdown]
 # ## The teacher and the frames

@@ -1,6 +1,7 @@
 """Notebooks: their parameters are settings, their cells are small, their pairs agree."""
 
 import ast
+import importlib
 import re
 
 import jupytext
@@ -157,6 +158,17 @@ def test_opens_with_what_it_teaches_and_a_picture_and_closes_with_a_takeaway(nam
     following = LINK.findall(last)
     expected = STEMS[(STEMS.index(NOTEBOOKS[name]) + 1) % len(STEMS)]  # the last leads to the first
     assert f"{expected}.ipynb" in following
+
+
+@each_notebook
+def test_what_is_imported_exists(name):
+    for cell in code_cells(name):
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("labkit"):
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    if not hasattr(module, alias.name):
+                        importlib.import_module(f"{node.module}.{alias.name}")
 
 
 @each_notebook
