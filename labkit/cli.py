@@ -1,21 +1,14 @@
 """The command line. Heavy packages are imported inside the commands that need them."""
 
-import contextlib
-import logging
-import shlex
-import sys
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import labkit
-from labkit.errors import DataError, LabkitError, NotebookError, SettingsError
-
-if TYPE_CHECKING:
-    from labkit.batch.receipts import JobFiles
+from labkit.batch.exits import errors_explained, job
+from labkit.errors import DataError, NotebookError, SettingsError
 
 app = typer.Typer(
     help="Label Assisted Distillation: train, score and compare, unattended.",
@@ -30,7 +23,6 @@ Set = Annotated[
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Receipt = Annotated[Path | None, typer.Option(hidden=True, help="For schedulers: written last.")]
-USERS_FAULT = 2  # exit code from which on nothing was started
 
 
 class Role(StrEnum):
@@ -73,17 +65,21 @@ def main(version: Version = False) -> None:
 def train(
     role: Role,
     set_: Set = [],  # noqa: B006
+    devices: Annotated[
+        int, typer.Option(min=1, help="Processes, one per GPU; the batch is shared out.")
+    ] = 1,
     receipt: Receipt = None,
     debug: Debug = False,
 ) -> None:
     """Train a teacher or a student, from its last checkpoint; a complete run is left alone."""
-    with _errors_explained(debug), _job(receipt) as files:
+    with errors_explained(debug), job(receipt) as files:
         from labkit.batch import commands
         from labkit.batch.signals import stoppable
 
         values = _values(set_)
         with stoppable():
-            print(commands.train(role.value, values, receipt=files).folder)
+            run = commands.train(role.value, values, devices=devices, receipt=files)
+            print(run.folder)
 
 
 @app.command()
@@ -98,7 +94,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Execute a notebook and verify every cell; teacher and student train an incomplete run."""
-    with _errors_explained(debug), _job(receipt) as files:
+    with errors_explained(debug), job(receipt) as files:
         from labkit.batch import commands
 
         values = _values(set_)
@@ -131,7 +127,7 @@ def matrix(
     debug: Debug = False,
 ) -> None:
     """Make every run of a matrix file, then its tables; `matrix status FILE`: how far it is."""
-    with _errors_explained(debug):
+    with errors_explained(debug):
         from labkit.batch import schedule
 
         if file and what != "status":
@@ -151,7 +147,7 @@ def matrix(
 @app.command()
 def evaluate(run: str, set_: Set = [], debug: Debug = False) -> None:  # noqa: B006
     """Score a complete run on a split: --set split=test, --set dataset=NAME of the same classes."""
-    with _errors_explained(debug):
+    with errors_explained(debug):
         from labkit.settings.views import EvaluateSettings
         from labkit.training.scoring import evaluate_run
 
@@ -174,7 +170,7 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Write the coloured prediction of a complete run for one or many images."""
-    with _errors_explained(debug):
+    with errors_explained(debug):
         values = _values(set_)
         if missing := [str(path) for path in (*images, label) if path and not path.is_file()]:
             raise DataError(f"{missing[0]}: no such file; expected a PNG or JPEG picture.")
@@ -192,7 +188,7 @@ def runs(
     debug: Debug = False,
 ) -> None:
     """List the runs of a folder (--set runs=FOLDER): state, mIoU, seconds and id."""
-    with _errors_explained(debug):
+    with errors_explained(debug):
         from labkit.batch.listing import runs_table
 
         for line in runs_table(_values(set_), dataset=dataset, sort=sort):
@@ -206,7 +202,7 @@ def settings(
     debug: Debug = False,
 ) -> None:
     """List every setting: recipe's value (--set dataset=camvid), default, range, meaning."""
-    with _errors_explained(debug):
+    with errors_explained(debug):
         from labkit.batch.listing import settings_lines
 
         for line in settings_lines(role.value, _values(set_)):
@@ -216,26 +212,48 @@ def settings(
 @app.command()
 def networks(debug: Debug = False) -> None:
     """List the networks by name."""
-    with _errors_explained(debug):
+    with errors_explained(debug):
         from labkit.batch.listing import network_lines
 
         for line in network_lines():
             print(line)
 
 
-@contextlib.contextmanager
-def _job(receipt: Path | None) -> Iterator["JobFiles | None"]:
-    """A scheduler's job reports by files beside its receipt, and ends with its scheduler."""
-    from labkit.batch.receipts import JobFiles, reported
-    from labkit.batch.signals import exit_with_parent
+@data_app.command()
+def check(
+    dataset: str,
+    set_: Set = [],  # noqa: B006
+    split: Annotated[list[str], typer.Option(help="A split; repeat for more. Default: all.")] = [],  # noqa: B006
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Check every file of a data set (--set data_root=FOLDER); exit code 2 where it has faults."""
+    with errors_explained(debug):
+        from labkit.batch.listing import check_lines
 
-    exit_with_parent()
-    if receipt is None:
-        yield None
-        return
-    files = JobFiles(receipt.absolute())
-    with reported(files):
-        yield files
+        passed, lines = check_lines(dataset, _values(set_), splits=split, as_json=json_)
+        for line in lines:
+            print(line)
+        if not passed:
+            raise typer.Exit(2)
+
+
+@data_app.command()
+def describe(dataset: str, debug: Debug = False) -> None:
+    """Print what to download for a data set, from where, in which layout, under which terms."""
+    with errors_explained(debug):
+        from labkit.datasets.describe import describe_dataset
+
+        print(describe_dataset(dataset))
+
+
+@data_app.command()
+def init(folder: Path, debug: Debug = False) -> None:
+    """Write a first dataset.json for a folder of images and labels of your own."""
+    with errors_explained(debug):
+        from labkit.datasets.init_folder import init_folder
+
+        print(f"{init_folder(folder)}: replace the class names, then: labkit data check folder")
 
 
 def _values(pairs: list[str]) -> dict[str, str]:
@@ -243,44 +261,3 @@ def _values(pairs: list[str]) -> dict[str, str]:
     from labkit.settings.text import parse_sets
 
     return parse_sets(pairs)
-
-
-@contextlib.contextmanager
-def _errors_explained(debug: bool) -> Iterator[None]:
-    """Turn every error into one message and an exit code; a traceback only with --debug."""
-    from labkit.batch.signals import keep_going_without_readers
-
-    keep_going_without_readers()
-    if not debug:  # it prints tracebacks of what waited for a kernel that is gone
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    try:
-        yield
-    except (typer.Exit, SystemExit):
-        raise
-    except BaseException as error:
-        if debug:
-            raise
-        message, code = _message(error)
-        print(f"\nlabkit: {message}", file=sys.stderr)
-        raise typer.Exit(code) from None
-
-
-def _message(error: BaseException) -> tuple[str, int]:
-    """Message and exit code of an error."""
-    go_on = f"Go on with: {shlex.join(['labkit', *sys.argv[1:]])[:2000]}"
-    if isinstance(error, LabkitError):
-        done = error.exit_code == USERS_FAULT
-        return (str(error) if done else f"{error}\n{go_on}"), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        reason = getattr(error, "reason", "interrupted (Ctrl-C)")
-        return f"{reason}.\n{go_on}", getattr(error, "exit_code", 130)
-    if type(error).__name__ == "OutOfMemoryError":
-        first = str(error).splitlines()[0]
-        return (
-            f"out of memory on the device ({first}). End what else uses it, or use device=cpu.",
-            1,
-        )
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}.\n{go_on}", 1
-    text = f"{type(error).__name__}: {str(error)[:1000]}"
-    return f"{text}. This is a fault of labkit; --debug shows where.", 1

@@ -11,7 +11,7 @@ from labkit.batch import status
 from labkit.batch.matrix import read_matrix
 from labkit.batch.notebook import execute, notebook_parameters, was_executed
 from labkit.batch.receipts import JobFiles
-from labkit.errors import FileError, NotebookError
+from labkit.errors import FileError, NotebookError, TrainingError
 from labkit.records.artifacts import MANIFEST, figures_manifest
 from labkit.records.files import write_bytes, write_json
 from labkit.records.folders import figures_folder, runs_folder
@@ -21,6 +21,7 @@ from labkit.records.schema import OUTPUTS
 from labkit.settings.base import Settings
 from labkit.settings.paths import absolute_path, project_root
 from labkit.settings.views import AttributionSettings, NoisingSettings, ResultsSettings
+from labkit.training.distributed import launch
 from labkit.training.experiment import prepare
 from labkit.training.fit import fit
 from labkit.training.planning import plan_run
@@ -40,10 +41,13 @@ VIEWS: dict[str, type[Settings]] = {
 PATIENCE_SECONDS = 86_400  # a notebook that only shows waits for another process that executes it
 
 
-def train(role: str, values: Mapping[str, Any], *, receipt: JobFiles | None = None) -> Run:
+def train(
+    role: str, values: Mapping[str, Any], *, devices: int = 1, receipt: JobFiles | None = None
+) -> Run:
     """Train the run that a role and its settings make; a complete one is verified and left alone.
 
     Args:
+        devices: processes of this machine that train it together.
         receipt: written last, for a scheduler.
 
     Raises:
@@ -53,11 +57,28 @@ def train(role: str, values: Mapping[str, Any], *, receipt: JobFiles | None = No
     if run.state == "complete":
         check_outputs(run, OUTPUTS)
         print(f"{run.run_id}: complete, nothing to do", flush=True)
+    elif devices > 1:
+        _train_together(run, role, values, devices)
     else:
         fit(prepare(run))
     if receipt:
         write_json(receipt.receipt, status.receipt_of(run))
     return run
+
+
+def _train_together(run: Run, role: str, values: Mapping[str, Any], devices: int) -> None:
+    """Train a run in several processes under torchrun.
+
+    Raises:
+        TrainingError: a process failed.
+    """
+    pairs = [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+    code = launch(["train", role, *pairs], devices)
+    if code or run.state != "complete":
+        raise TrainingError(
+            f"{run.run_id}: its {devices} processes ended with code {code}, the run {run.state}; "
+            "their messages are above."
+        )
 
 
 def run_notebook(

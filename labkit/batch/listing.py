@@ -1,6 +1,7 @@
-"""Lines of `labkit runs`, `labkit settings` and `labkit networks`."""
+"""Lines of the commands that list: runs, settings, networks and data sets."""
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labkit.errors import SettingsError, nearest_name
@@ -8,6 +9,7 @@ from labkit.records.folders import runs_folder
 from labkit.records.run import Run
 from labkit.records.scan import scan_runs
 from labkit.records.text import terminal_text
+from labkit.settings.base import echo
 from labkit.settings.table import settings_table
 
 Key = Callable[[Run], Any]
@@ -91,6 +93,29 @@ def network_lines() -> Iterator[str]:
 
     yield from networks.available()
     yield "encoder: one of segmentation-models-pytorch, or tu-<timm name>"
+
+
+def check_lines(
+    dataset: str, values: Mapping[str, str], *, splits: Sequence[str], as_json: bool
+) -> tuple[bool, list[str]]:
+    """Whether a data set's files have no fault, and the report's lines.
+
+    Args:
+        values: `data_root` and `workers`.
+
+    Raises:
+        SettingsError: another setting, or no such data set.
+    """
+    from labkit.datasets.check import check_dataset
+
+    _refuse_others(values, ("data_root", "workers"), "labkit data check")
+    workers = values.get("workers", "0")
+    if not (workers.isascii() and workers.isdigit()):
+        raise SettingsError(f"setting workers: got {echo(workers)}; expected 0 or more.")
+    root, bar = values.get("data_root", ""), not as_json
+    report = check_dataset(dataset, root, splits=splits, workers=int(workers), progress=bar)
+    lines = [json.dumps(report.to_json(), indent=1)] if as_json else report.lines()
+    return report.passed, lines
 
 
 def _distiller_lines() -> Iterator[str]:

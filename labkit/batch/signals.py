@@ -54,6 +54,8 @@ def exit_with_parent() -> None:
     Raises:
         SettingsError: the variable does not name this process's parent.
     """
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # one of several processes; torchrun is the parent
+        watch_parent(os.getppid(), lambda: os.kill(os.getpid(), signal.SIGTERM))
     text = os.environ.pop(PARENT, "")
     if text:
         watch_parent(_parent(text), lambda: os.kill(os.getpid(), signal.SIGTERM))
