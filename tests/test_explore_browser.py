@@ -1,4 +1,4 @@
-"""The explorers as people meet them: in a real JupyterLab, in a real browser, by keyboard."""
+"""The explorers as people use them: in a real JupyterLab, in a real browser, by keyboard."""
 
 from dataclasses import replace
 from importlib.resources import files
@@ -7,35 +7,44 @@ import nbformat
 import pytest
 from nbconvert import HTMLExporter
 
-from labkit import explorers, headless
-from labkit.config import AnalysisSettings, NoisingSettings, TeacherSettings
-from labkit.experiments import fit, prepare
-from labkit.records import project_root
+from labkit import explore
+from labkit.batch.notebook import execute
+from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.settings.paths import project_root
+from labkit.training.fit import fit
+from tests.training import teacher
 
 pytest.importorskip("playwright", reason="playwright is not installed; it is in the dev extra")
 from tests import lab
 
 pytestmark = [
-    pytest.mark.skipif(lab.chromium() is None, reason="no Chromium on the PATH and none named by LABKIT_CHROMIUM"),
+    pytest.mark.slow,
+    pytest.mark.skipif(lab.chromium() is None, reason="no Chromium on the PATH"),
     pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
 ]
-TINY = {
-    "train_size": 8, "val_size": 6, "height": 32, "width": 64, "crop_height": 32, "crop_width": 64, "batch_size": 2, "train_steps": 6,
-    "log_every_steps": 1, "device": "cpu", "threads": 1,
+SMALL = {
+    "train_size": 8, "val_size": 6, "resize": "32x64", "score_size": "32x64", "crop_height": 32,
+    "crop_width": 64, "batch_size": 2, "train_steps": 6, "log_every_steps": 1,
+    "encoder": "tu-mobilenetv3_small_050", "device": "cpu", "threads": 1,
 }  # fmt: skip
+OVERRIDES = ", ".join(f"{name}={value}" for name, value in SMALL.items())
 SHORT = {
-    "frames": 1, "noisings": 1, "split_frames": 2, "curve_frames": 2, "pixel_stds": "0, 1", "label_scales": "0, 1", "gradient_steps": 2,
-    "device": "cpu", "threads": 1,
+    "frames": 1, "noisings": 1, "split_frames": 2, "device": "cpu", "threads": 1,
+    "overrides": "curve_frames=2, pixel_stds=0, 1, label_scales=0, 1, gradient_steps=2",
 }  # fmt: skip
-STEMS = {"noising": "00_label_noising", "teacher": "01_teacher_training", "contribution": "03_analysis"}
+STEMS = {
+    "noising": "00_label_noising",
+    "teacher": "01_teacher_training",
+    "contribution": "04_attribution",
+}
 
 OFFER = """\
-from labkit import explorers, widgets
-from labkit.config import AnalysisSettings
-from labkit.explorers import _teachers
+from labkit import explore
+from labkit.explore import teachers
+from labkit.settings import AttributionSettings
 
-_teachers.SMALL_TEACHER |= {{"train_steps": 5, "train_size": 4, "val_size": 4}}
-widgets.show(explorers.contribution(AnalysisSettings(runs={runs!r})))
+teachers.SMALL_TEACHER |= {{"train_steps": 5, "train_size": 4, "val_size": 4}}
+explore.show(explore.contribution(AttributionSettings(runs={runs!r})))
 """
 
 
@@ -43,7 +52,8 @@ widgets.show(explorers.contribution(AnalysisSettings(runs={runs!r})))
 def runs(tmp_path_factory):
     """A folder with one assisted teacher, barely trained."""
     folder = tmp_path_factory.mktemp("browser") / "runs"
-    fit(prepare(TeacherSettings(**TINY, runs=str(folder))))
+    values = {name: value for name, value in SMALL.items() if name not in ("device", "threads")}
+    fit(teacher(folder, **values))
     return folder
 
 
@@ -51,7 +61,11 @@ def runs(tmp_path_factory):
 def parameters(runs):
     """What each notebook is run with."""
     where = {"runs": str(runs)}
-    return {"noising": where, "teacher": TINY | where, "contribution": where | SHORT}
+    return {
+        "noising": where,
+        "teacher": where | {"overrides": OVERRIDES},
+        "contribution": where | SHORT,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +73,12 @@ def address(tmp_path_factory, parameters):
     folder, private = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")
     for name, stem in STEMS.items():
         lab.write_notebook(stem, folder, parameters[name])
-    lab.write_notebook("02_student_distillation", folder, TINY | parameters["noising"])
+    lab.write_notebook("02_student_distillation", folder, parameters["teacher"])
     matrix = private / "matrix.yaml"
-    matrix.write_text(f"title: Nothing yet\nseeds: [0]\nruns: {private / 'matrix'}\nmethods: {{alone: {{}}}}\n")
-    lab.write_notebook("04_study", folder, {"matrix": str(matrix)})
+    matrix.write_text(
+        f"title: Nothing yet\nseeds: [0]\nruns: {private / 'matrix'}\nmethods: {{alone: {{}}}}\n"
+    )
+    lab.write_notebook("03_results", folder, {"matrix": str(matrix)})
     lab.write_cell("1 + 1", folder / "empty.ipynb")
     lab.write_cell(OFFER.format(runs=str(private / "runs")), folder / "offer.ipynb")
     with lab.jupyter_lab(folder, private) as address:
@@ -107,9 +123,11 @@ def shown(browser, address, usual_errors):
 def expected(parameters):
     """The same explorers without a page."""
     made = {
-        "noising": explorers.noising(NoisingSettings(**parameters["noising"])),
-        "teacher": explorers.teacher(TeacherSettings(**parameters["teacher"])),
-        "contribution": explorers.contribution(AnalysisSettings(**parameters["contribution"])),
+        "noising": explore.noising(NoisingSettings(**parameters["noising"], label_scale=3.0)),
+        "teacher": explore.teacher(AttributionSettings(runs=parameters["teacher"]["runs"])),
+        "contribution": explore.contribution(
+            AttributionSettings(runs=parameters["contribution"]["runs"], noisings=1)
+        ),
     }
     return made.__getitem__
 
@@ -136,8 +154,12 @@ def test_a_slider_turned_by_keyboard_changes_picture_and_readout(name, shown, ex
     assert float(notebook.entry(label).input_value()) == value
     assert notebook.readout() == list(view.readout)
     assert notebook.pictures() != pictures
-    assert notebook.page.locator(".labkit-view img").evaluate_all("all => all.map(one => one.alt)") == [one.alt for one in view.panels]
-    lines = notebook.page.locator('.labkit-explorer input[type="text"]').evaluate_all("all => all.map(one => one.value)")
+    assert notebook.page.locator(".labkit-view img").evaluate_all(
+        "all => all.map(one => one.alt)"
+    ) == [one.alt for one in view.panels]
+    lines = notebook.page.locator('.labkit-explorer input[type="text"]').evaluate_all(
+        "all => all.map(one => one.value)"
+    )
     assert lines == list(explorer.commands(state).values())
 
 
@@ -146,7 +168,9 @@ def test_a_burst_of_20_events_ends_on_the_last_value_with_at_most_3_renders(name
     notebook = shown(name)
     before = notebook.renders()
     notebook.slider("seed").evaluate(
-        "handle => { for (let i = 0; i < 20; i++) handle.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true})) }"
+        "handle => "
+        "{ for (let i = 0; i < 20; i++) handle.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true})) }"
     )
     renders = notebook.settle(before)
     assert renders - before <= 3
@@ -162,7 +186,7 @@ def test_running_its_cell_again_leaves_one_set_of_callbacks(name, shown):
     notebook = shown(name)
     before = notebook.renders()
     for again in range(1, 3):
-        notebook.run_cell("widgets.show(")
+        notebook.run_cell("explore.show(")
         assert notebook.settle(before + again - 1) == before + again
     assert notebook.view.count() == 1
     notebook.slider("seed").focus()
@@ -187,26 +211,36 @@ def test_a_number_can_be_typed_and_draw_again_takes_the_next_seed(name, shown):
 @pytest.mark.parametrize("name", STEMS)
 def test_axe_finds_nothing_critical_and_the_console_nothing_new(name, shown, usual_errors):
     notebook = shown(name)
-    notebook.page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8"))
+    notebook.page.evaluate(
+        files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    )
     found = notebook.page.evaluate("axe.run('.labkit-explorer')")
     assert len(found["passes"]) > 5, "axe looked at nothing"
-    critical = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"] if one["impact"] == "critical"]
+    critical = [
+        (one["id"], [node["html"] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] == "critical"
+    ]
     assert critical == []
     assert set(notebook.errors) - usual_errors == set()
 
 
-def test_surgery_is_done_by_keyboard_and_told(shown, expected):
+def test_a_label_is_edited_by_keyboard_and_the_effect_described(shown, expected):
     notebook, explorer = shown("teacher"), expected("teacher")
-    choice = notebook.page.locator('.labkit-explorer .widget-dropdown:has(> label:text-is("its class")) select')
+    choice = notebook.page.locator(
+        '.labkit-explorer .widget-dropdown:has(> label:text-is("edit: its class")) select'
+    )
     before = notebook.renders()
     choice.select_option("removed (void)")
     notebook.settle(before)
     assert "removed (void)" in notebook.readout()[-1]
-    assert "removed (void)" in notebook.page.locator('.labkit-view img[alt^="Label after surgery"]').get_attribute("alt")
-    assert explorer.state.surgery != "removed (void)"
+    assert "removed (void)" in notebook.page.locator(
+        '.labkit-view img[alt^="Label after the edit"]'
+    ).get_attribute("alt")
+    assert explorer.state.edit != "removed (void)"
 
 
-@pytest.mark.parametrize("stem", ["02_student_distillation", "04_study"])
+@pytest.mark.parametrize("stem", ["02_student_distillation", "03_results"])
 def test_a_notebook_without_an_explorer_runs_too(browser, address, usual_errors, stem):
     notebook = lab.Notebook(browser, address, stem)
     assert notebook.run_all() == []
@@ -218,9 +252,13 @@ def test_a_notebook_without_an_explorer_runs_too(browser, address, usual_errors,
 def test_without_a_teacher_the_explorer_says_so_and_trains_one(browser, address):
     notebook = lab.Notebook(browser, address, "offer")
     assert notebook.run_all() == []
-    notebook.page.wait_for_selector("text=There is no finished assisted teacher of streets")
-    notebook.page.locator('.labkit-explorer button:has-text("Train a small one (5 steps)")').press("Enter")
-    notebook.page.wait_for_selector('.labkit-explorer [role="progressbar"], .labkit-explorer .progress', state="attached")
+    notebook.page.wait_for_selector("text=There is no complete assisted teacher of streets")
+    notebook.page.locator('.labkit-explorer button:has-text("Train a small one (5 steps)")').press(
+        "Enter"
+    )
+    notebook.page.wait_for_selector(
+        '.labkit-explorer [role="progressbar"], .labkit-explorer .progress', state="attached"
+    )
     notebook.settle(0)
     assert notebook.readout()[0].startswith(("Label share for car", "car: no pixel"))
     notebook.close()
@@ -228,7 +266,7 @@ def test_without_a_teacher_the_explorer_says_so_and_trains_one(browser, address)
 
 def test_an_exported_notebook_shows_its_pictures_without_javascript(browser, tmp_path, runs):
     executed = tmp_path / "executed.ipynb"
-    headless.execute(project_root() / "notebooks" / "00_label_noising.ipynb", executed, {"runs": str(runs)})
+    execute(project_root() / "notebooks" / "00_label_noising.ipynb", executed, {"runs": str(runs)})
     assert executed.stat().st_size < 5e6
     notebook = nbformat.read(executed, as_version=4)
     page_file = tmp_path / "exported.html"

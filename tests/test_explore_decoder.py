@@ -17,7 +17,11 @@ def codes_and_shares(seed, count):
 
 def density(x, codes, shares, std):
     """shares[k] times the density of class k at x: (K, X)."""
-    return shares[:, None] * np.exp(-(((x - codes[:, None]) / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+    return (
+        shares[:, None]
+        * np.exp(-(((x - codes[:, None]) / std) ** 2) / 2)
+        / (std * math.sqrt(2 * math.pi))
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -31,7 +35,9 @@ def test_the_best_decoder_s_accuracy_is_the_integral_of_the_largest_density(seed
 
 @pytest.mark.parametrize("seed", range(4))
 def test_no_other_thresholds_on_a_fine_grid_are_right_more_often(seed):
-    """Every way to give each of many small bins to one class is bounded by the best class of each bin; thresholds reach it."""
+    """Every way to give each of many small bins to one class is bounded by the best class of each
+    bin; thresholds reach it.
+    """
     codes, shares = codes_and_shares(seed, 5)
     decoder = best_threshold_decoder(codes, shares, 0.4)
     x = np.linspace(-6, 6, 6001)
@@ -41,9 +47,14 @@ def test_no_other_thresholds_on_a_fine_grid_are_right_more_often(seed):
     assert (answers == dense.argmax(0))[away].all()
     for k in range(len(decoder.thresholds)):
         for shift in (-0.05, 0.05):
-            moved = decoder._replace(thresholds=decoder.thresholds + shift * (np.arange(len(decoder.thresholds)) == k))
+            moved = decoder._replace(
+                thresholds=decoder.thresholds + shift * (np.arange(len(decoder.thresholds)) == k)
+            )
             if (np.diff(moved.thresholds) > 0).all():
-                assert dense[decode(moved, x), np.arange(len(x))].sum() <= dense[answers, np.arange(len(x))].sum()
+                assert (
+                    dense[decode(moved, x), np.arange(len(x))].sum()
+                    <= dense[answers, np.arange(len(x))].sum()
+                )
 
 
 def test_simulated_pixels_agree_with_the_expected_accuracy():
@@ -53,11 +64,15 @@ def test_simulated_pixels_agree_with_the_expected_accuracy():
     values = codes[ids] + 0.2 * rng.normal(size=len(ids))
     decoder = best_threshold_decoder(codes, shares, 0.2)
     assert (decode(decoder, values) == ids).mean() == pytest.approx(decoder.accuracy, abs=0.004)
-    assert (decode_jointly(values[None], codes[None], shares, 0.2) == decode(decoder, values)).mean() > 0.9999
+    assert (
+        decode_jointly(values[None], codes[None], shares, 0.2) == decode(decoder, values)
+    ).mean() > 0.9999
 
 
 def test_without_noise_distinct_codes_are_all_read_and_equal_ones_as_the_more_frequent():
-    assert best_threshold_decoder(np.array([0.1, -1.0, 0.4]), np.array([0.2, 0.5, 0.3]), 0).accuracy == pytest.approx(1)
+    assert best_threshold_decoder(
+        np.array([0.1, -1.0, 0.4]), np.array([0.2, 0.5, 0.3]), 0
+    ).accuracy == pytest.approx(1)
     decoder = best_threshold_decoder(np.array([1.0, 1.0, 3.0]), np.array([0.5, 0.2, 0.3]), 0)
     assert decoder.accuracy == pytest.approx(0.8)
     assert decoder.classes.tolist() == [0, 2]
@@ -65,7 +80,9 @@ def test_without_noise_distinct_codes_are_all_read_and_equal_ones_as_the_more_fr
 
 def test_in_boundless_noise_only_the_most_frequent_class_is_answered():
     codes, shares = codes_and_shares(1, 6)
-    assert best_threshold_decoder(codes, shares, 1e6).accuracy == pytest.approx(shares.max(), abs=1e-5)
+    assert best_threshold_decoder(codes, shares, 1e6).accuracy == pytest.approx(
+        shares.max(), abs=1e-5
+    )
     assert best_threshold_decoder(0 * codes, shares, 0).accuracy == pytest.approx(shares.max())
 
 
@@ -88,10 +105,22 @@ def test_a_region_is_what_a_flood_reaches():
         reached, ahead = set(), [(y, x)]
         while ahead:
             here = ahead.pop()
-            if here not in reached and 0 <= here[0] < 12 and 0 <= here[1] < 15 and ids[here] == ids[y, x]:
+            if (
+                here not in reached
+                and 0 <= here[0] < 12
+                and 0 <= here[1] < 15
+                and ids[here] == ids[y, x]
+            ):
                 reached.add(here)
-                ahead += [(here[0] + 1, here[1]), (here[0] - 1, here[1]), (here[0], here[1] + 1), (here[0], here[1] - 1)]
-        assert {tuple(map(int, place)) for place in np.argwhere(region_at(ids, y, x))} == {tuple(map(int, place)) for place in reached}
+                ahead += [
+                    (here[0] + 1, here[1]),
+                    (here[0] - 1, here[1]),
+                    (here[0], here[1] + 1),
+                    (here[0], here[1] - 1),
+                ]
+        assert {tuple(map(int, place)) for place in np.argwhere(region_at(ids, y, x))} == {
+            tuple(map(int, place)) for place in reached
+        }
 
 
 def test_the_largest_region_is_pointed_at_inside_it():
@@ -101,5 +130,3 @@ def test_the_largest_region_is_pointed_at_inside_it():
     y, x = largest_region(ids, 5)
     assert region_at(ids, y, x).sum() == 18
     assert largest_region(ids, 7) is None
-
-

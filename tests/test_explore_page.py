@@ -32,7 +32,14 @@ def explorer(drawn=None):
         explore.Control(name="seed", label="seed", high=9),
         explore.Control(name="kind", label="kind", kind="choice", options=("a", "b")),
     )
-    return explore.Explorer("test", "A test", State(), controls, draw, lambda state: {"this state": f"--set seed={state.seed}"})
+    return explore.Explorer(
+        "test",
+        "A test",
+        State(),
+        controls,
+        draw,
+        lambda state: {"this state": f"--set seed={state.seed}"},
+    )
 
 
 async def settled(redraw):
@@ -43,7 +50,13 @@ async def settled(redraw):
 
 def redraw_of(draw, shown, failed=None):
     failed = [] if failed is None else failed
-    return Redraw(draw, shown=lambda *one: shown.append(one), failed=failed.append, busy=lambda: None, loop=asyncio.get_running_loop())
+    return Redraw(
+        draw,
+        shown=lambda *one: shown.append(one),
+        failed=failed.append,
+        busy=lambda: None,
+        loop=asyncio.get_running_loop(),
+    )
 
 
 def test_a_burst_is_drawn_once_and_ends_on_the_last_state():
@@ -110,7 +123,9 @@ def test_a_state_may_be_asked_for_on_another_thread():
         shown, done = [], asyncio.Event()
         redraw = redraw_of(lambda state: state, shown)
         redraw._shown = lambda *one: shown.append(one) or done.set()
-        asking = threading.Timer(0.3, redraw.ask, args=(7,))  # by then the loop sleeps, and must be woken
+        asking = threading.Timer(
+            0.3, redraw.ask, args=(7,)
+        )  # by then the loop sleeps, and must be woken
         asking.start()
         await asyncio.wait_for(done.wait(), 20)
         redraw.close()
@@ -184,7 +199,9 @@ def test_without_a_front_end_a_still_is_shown_and_nothing_waits(tmp_path):
         "explore.show(explore.noising(NoisingSettings()))\nhas_front_end()"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    done = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    done = NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
     picture, answer = done.cells[0].outputs
     assert answer["data"]["text/plain"] == "False"
     assert set(picture["data"]) == {"text/html", "text/plain"}
@@ -195,7 +212,9 @@ def test_without_a_front_end_a_still_is_shown_and_nothing_waits(tmp_path):
 def test_a_missing_teacher_is_trained_and_then_shown(live):
     async def work():
         trained = []
-        found = explore.Missing("test", "none", "train", lambda: trained.append(1), lambda: 0.5, explorer)
+        found = explore.Missing(
+            "test", "none", "train", lambda: trained.append(1), lambda: 0.5, explorer
+        )
         explore.show(found)
         offer = page._open["test"]
         offer._button.click()

@@ -14,9 +14,10 @@ from labkit import explore
 from labkit.attribution.frames import choose_frames, class_pixels, frame_maps, share_by_location
 from labkit.attribution.request import measured_means
 from labkit.datasets import dataset_info, open_split
-from labkit.explore.noised_frame import RANGE
+from labkit.explore.edits import edit_label
 from labkit.explore.pictures import SCALAR
-from labkit.explore.teacher_frame import answer, edit_label
+from labkit.explore.readback import RANGE
+from labkit.explore.teacher_frame import answer
 from labkit.explore.teachers import Teachers, find_teachers, one_frame
 from labkit.method import LabelNoising, stream_generator
 from labkit.settings import AttributionSettings, NoisingSettings, TeacherSettings, parse_sets
@@ -30,7 +31,9 @@ SIZES = {"train_steps": 3, "val_size": 6, "resize": "32x64", "crop_height": 32, 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """A folder with an assisted and a plain teacher, barely trained; images are half their labels' size."""
+    """A folder with an assisted and a plain teacher, barely trained; images are half their labels'
+    size.
+    """
     folder = tmp_path_factory.mktemp("explore")
     for assisted in (True, False):
         fit(teacher(folder, assisted=assisted, score_size="32x64", **SIZES))
@@ -54,7 +57,11 @@ def contribution(runs):
 
 
 def experiment_of(explorer, runs):
-    run = next(one for one in find_teachers(settings_of(AttributionSettings, runs), assisted=True) if one.run_id == explorer.state.run)
+    run = next(
+        one
+        for one in find_teachers(settings_of(AttributionSettings, runs), assisted=True)
+        if one.run_id == explorer.state.run
+    )
     return load_experiment(run, device="cpu")
 
 
@@ -176,11 +183,10 @@ def test_an_edited_region_gets_its_class_or_becomes_void(runs):
     info = dataset_info("streets")
     truth = torch.zeros(10, 20, dtype=torch.int64)
     truth[2:6, 4:12] = 6
-    state = explore.TeacherState(run="", x=30, y=40, edit="road")
-    region, edited = edit_label(truth, state, info)
+    region, edited = edit_label(truth, info, x=30, y=40, edit="road")
     assert torch.equal(region, truth == 6)
     assert (edited == 0).all()
-    _, void = edit_label(truth, replace(state, edit="removed (void)"), info)
+    _, void = edit_label(truth, info, x=30, y=40, edit="removed (void)")
     assert (void[region] == 255).all()
 
 
@@ -228,7 +234,10 @@ def test_the_explorer_draws_the_notebook_s_frame_shares_and_limits(runs):
     row = share_by_location(maps).iloc[0]
     readout = explorer.draw(state).readout
     assert f"Label share for road: {row.whole:.1f} %" in readout[0]
-    assert f"Inside the explained region: {row.inside:.1f} %; outside: {row.outside:.1f} %" in readout[1]
+    assert (
+        f"Inside the explained region: {row.inside:.1f} %; outside: {row.outside:.1f} %"
+        in readout[1]
+    )
 
 
 def test_a_class_that_is_not_predicted_is_explained_in_a_sentence(runs):

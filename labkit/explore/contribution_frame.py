@@ -125,8 +125,10 @@ def draw_contribution(
         note=f"{state.category} of the label outlined",
     )  # fmt: skip
     if not one.maps.present.all():
-        text = f"{state.category}: no pixel is {REGIONS[state.region]} in this frame, so there is no evidence to split."
-        return View((first,), (text,))
+        text = (
+            f"{state.category}: no pixel is {REGIONS[state.region]} in this frame, so there is no "
+        )
+        return View((first,), (f"{text}evidence to split.",))
     limit = shared_limit([one])
     panels = (
         first,
@@ -161,7 +163,8 @@ def _command(settings: AttributionSettings, state: ContributionState) -> str:
     """The notebook of this class, region and layer, with this teacher."""
     asked = {
         "teacher": state.run, "category": state.category, "region": state.region,
-        "attribution_layer": state.attribution_layer, "noisings": state.noisings, "seed": state.seed,
+        "attribution_layer": state.attribution_layer, "noisings": state.noisings,
+        "seed": state.seed,
     }  # fmt: skip
     values = changed(settings.model_dump() | asked, AttributionSettings().model_dump())
     return command_line("run", "attribution", values)
@@ -179,7 +182,10 @@ def _evidence(
     title: str, values: np.ndarray, limit: float, one: FrameMaps, state: ContributionState
 ) -> Panel:
     pixels = EVIDENCE_COLOURS[levels(_at_size(values, one.outline.shape), 0, limit)]
-    alt = f"Evidence for {state.category} {title}: mean {values.mean():.4f}, highest {values.max():.3f} logits, scale 0 to {limit:.3f}."
+    alt = (
+        f"Evidence for {state.category} {title}: mean {values.mean():.4f}, highest "
+        f"{values.max():.3f} logits, scale 0 to {limit:.3f}."
+    )
     note = f"dark 0, bright {limit:.3f} logits; mean {values.mean():.4f}"
     return panel(title, outlined(pixels, fitted(one.outline.numpy())), alt=alt, note=note)
 

@@ -13,7 +13,7 @@ from labkit.explore.controls import STYLE, Controls
 from labkit.explore.redraw import Redraw
 from labkit.explore.view import Explorer, Missing, View, view_html
 
-STATIC = "LABKIT_STATIC"  # environment variable: any value but "" or 0 means stills, whatever front end there is
+STATIC = "LABKIT_STATIC"  # environment variable: any value but "" or 0 means still pictures
 POLL_SECONDS = 0.5
 _open: dict[
     str, "_Live | _Offer"
@@ -115,7 +115,10 @@ class _Live:
     def _set_status(self, text: str) -> None:
         busy = str(text == "drawing …").lower()
         safe = text.replace("&", "&amp;").replace("<", "&lt;")
-        self._mark.value = f'<span class="labkit-status" role="status" aria-busy="{busy}" style="font-size:13px">{safe}</span>'
+        self._mark.value = (
+            f'<span class="labkit-status" role="status" aria-busy="{busy}" style="font-size:13px">'
+            f"{safe}</span>"
+        )
 
 
 class _Offer:

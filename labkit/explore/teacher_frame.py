@@ -4,20 +4,24 @@ edited label.
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from labkit.datasets import DatasetInfo, ScoringBatch
+from labkit.datasets import ScoringBatch
 from labkit.datasets.batches import resize_label
-from labkit.explore.pictures import (
-    class_picture,
-    difference_picture,
-    error_picture,
-    fitted,
-    outlined,
+from labkit.explore.class_panels import (
+    class_panel,
+    error_panel,
+    frame_scores,
+    iou_table,
+    miou_text,
 )
-from labkit.explore.regions import largest_region, region_at
+from labkit.explore.edits import AS_IT_IS, REMOVED, describe_effect, edit_label
+from labkit.explore.pictures import (
+    difference_picture,
+    fitted,
+)
+from labkit.explore.regions import largest_region
 from labkit.explore.teachers import (
     Place,
     Teachers,
@@ -26,21 +30,16 @@ from labkit.explore.teachers import (
     one_frame,
     training_line,
 )
-from labkit.explore.view import Control, Explorer, Missing, Panel, Table, View, panel
+from labkit.explore.view import Control, Explorer, Missing, Panel, View, panel
 from labkit.method import (
     IGNORE_INDEX,
-    Counts,
-    Scores,
     assisted_input,
-    count_pixels,
-    scores_from_counts,
 )
 from labkit.records import Run
 from labkit.training.device import full_float32
 from labkit.training.experiment import Experiment
 from labkit.training.predict import noise_by_frame, predicted_classes
 
-AS_IT_IS, REMOVED = "as it is", "removed (void)"
 READINGS = ("true label", "foreign label", "zero label", "edited label")
 
 
@@ -127,18 +126,18 @@ def draw_teacher(state: TeacherState, experiment: Experiment) -> View:
             alt=f"Frame {state.frame}.",
             note=f"frame {state.frame}",
         ),
-        _classes("label", truth, info, alt="True label"),
+        class_panel("label", truth, info, alt="True label"),
     )
     if experiment.noising is None:
         return _draw_plain(state, experiment, batch, first)
     category = info.class_names.index(state.category)
-    region, edited = edit_label(truth, state, info)
+    region, edited = edit_label(truth, info, x=state.x, y=state.y, edit=state.edit)
     answers = answer(experiment, batch, edited, pixel_std=state.pixel_std, seed=state.seed)
     readings = [name for name in READINGS if name in answers]
-    scores = {name: _scores(answers[name], truth, info) for name in readings}
+    scores = {name: frame_scores(answers[name], truth, info) for name in readings}
     errors_of = state.errors_of if state.errors_of in readings else readings[0]
-    shown = tuple(
-        _classes(
+    predictions = tuple(
+        class_panel(
             f"prediction, {name}",
             answers[name],
             info,
@@ -151,23 +150,42 @@ def draw_teacher(state: TeacherState, experiment: Experiment) -> View:
     labelled = truth != IGNORE_INDEX
     differ = (answers["true label"] != answers["second noising"]) & labelled
     disagreement = 100 * differ.sum().item() / max(labelled.sum().item(), 1)
-    description, effect = _effect(region, truth, answers, state, info)
+    description, effect = describe_effect(region, truth, answers, info, edit=state.edit)
     outline = fitted(region.numpy())
+    seeds = f"seeds {state.seed} and {state.seed + 1}"
     panels = (
-        *first, *shown,
-        panel("two noisings disagree", difference_picture(differ.numpy()), note=f"dark, {disagreement:.1f} % of the labelled pixels",
-              alt=f"Pixels where seeds {state.seed} and {state.seed + 1} give different answers: {disagreement:.1f} %."),
-        _errors(answers[errors_of], truth, category, errors_of, info),
-        _classes("edited label", edited, info, alt=f"Label after the edit: {description}", outline=outline, note="region outlined"),
-        _classes("prediction, edited label", answers["edited label"], info, alt=f"Prediction after the edit: {effect}", outline=outline),
-    )  # fmt: skip
+        *first,
+        *predictions,
+        panel(
+            "two noisings disagree",
+            difference_picture(differ.numpy()),
+            note=f"dark, {disagreement:.1f} % of the labelled pixels",
+            alt=f"Pixels where {seeds} give different answers: {disagreement:.1f} %.",
+        ),
+        error_panel(answers[errors_of], truth, category, errors_of, info),
+        class_panel(
+            "edited label",
+            edited,
+            info,
+            alt=f"Label after the edit: {description}",
+            outline=outline,
+            note="region outlined",
+        ),
+        class_panel(
+            "prediction, edited label",
+            answers["edited label"],
+            info,
+            alt=f"Prediction after the edit: {effect}",
+            outline=outline,
+        ),
+    )
     readout = (
-        _miou_text(scores),
+        miou_text(scores),
         f"Two noisings (seeds {state.seed} and {state.seed + 1}) disagree on {disagreement:.1f} % "
         "of the labelled pixels.",
         f"Edited label: {description}. {effect}",
     )
-    return View(panels, readout, (_iou_table(scores, info),))
+    return View(panels, readout, (iou_table(scores, info),))
 
 
 @torch.no_grad()
@@ -200,153 +218,26 @@ def answer(
     return dict(zip(channels, ids.cpu(), strict=True))
 
 
-def edit_label(truth: Tensor, state: TeacherState, info: DatasetInfo) -> tuple[Tensor, Tensor]:
-    """The region under (x, y), (H, W) bool, and the label with that region given another class or
-    made void.
-    """
-    height, width = truth.shape
-    y, x = (
-        min(int(share * size / 100), size - 1)
-        for share, size in ((state.y, height), (state.x, width))
-    )
-    region = torch.from_numpy(region_at(truth.numpy(), y, x))
-    if state.edit == AS_IT_IS:
-        return region, truth
-    new = IGNORE_INDEX if state.edit == REMOVED else info.class_names.index(state.edit)
-    return region, truth.masked_fill(region, new)
-
-
-def _effect(
-    region: Tensor,
-    truth: Tensor,
-    answers: dict[str, Tensor],
-    state: TeacherState,
-    info: DatasetInfo,
-) -> tuple[str, str]:
-    """What was edited, and what the prediction followed."""
-    old_id = int(truth[region][0])
-    names = [*info.class_names, "void"]
-    old = names[min(old_id, info.num_classes)]
-    description = f"the {old} region at ({state.x} %, {state.y} %), {int(region.sum())} pixels, {_edit_text(state, old)}"
-    before, after = answers["true label"], answers["edited label"]
-    if state.edit in (AS_IT_IS, old) or old_id == IGNORE_INDEX:
-        return (
-            description,
-            "Give a labelled region another class to see what the prediction follows.",
-        )
-    kept, had = (100 * (one[region] == old_id).float().mean().item() for one in (after, before))
-    elsewhere = 100 * (before != after)[~region].float().mean().item() if (~region).any() else 0.0
-    text = f"Inside it {old} was predicted on {had:.0f} % of the pixels and now is on {kept:.0f} %"
-    if state.edit == REMOVED:
-        follows = "the image" if kept >= had / 2 else "the label"
-    else:
-        taken = 100 * (after[region] == names.index(state.edit)).float().mean().item()
-        text += f", {state.edit} on {taken:.0f} %"
-        follows = (
-            "neither" if max(kept, taken) < 25 else "the label" if taken > kept else "the image"
-        )
-    return (
-        description,
-        f"{text}: the prediction follows {follows}. Elsewhere {elsewhere:.1f} % changed.",
-    )
-
-
-def _edit_text(state: TeacherState, old: str) -> str:
-    if state.edit in (AS_IT_IS, old):
-        return "left as it is"
-    return "removed (void)" if state.edit == REMOVED else f"labelled {state.edit}"
-
-
 def _draw_plain(
     state: TeacherState, experiment: Experiment, batch: ScoringBatch, first: tuple[Panel, ...]
 ) -> View:
     """A plain teacher reads no label: one prediction, its errors and scores."""
     info, truth = experiment.info, batch.target[0]
     prediction = experiment.logits("image", batch).argmax(1)[0]
-    scores = _scores(prediction, truth, info)
+    scores = frame_scores(prediction, truth, info)
     panels = (
         *first,
-        _classes(
+        class_panel(
             "prediction",
             prediction,
             info,
             alt="Prediction from the image alone",
             note=f"mIoU {scores.miou:.1f}",
         ),
-        _errors(prediction, truth, info.class_names.index(state.category), "image alone", info),
+        error_panel(prediction, truth, info.class_names.index(state.category), "image alone", info),
     )
     readout = (
-        f"A plain teacher reads the image alone: mIoU of this frame {scores.miou:.1f}. There is no label to edit.",
+        f"A plain teacher reads the image alone: mIoU of this frame {scores.miou:.1f}. There is no "
+        "label to edit.",
     )
-    return View(panels, readout, (_iou_table({"image alone": scores}, info),))
-
-
-def _miou_text(scores: dict[str, Scores]) -> str:
-    parts = [f"{name} {one.miou:.1f}" for name, one in scores.items() if name != "edited label"]
-    text = f"mIoU of this frame: {', '.join(parts)}"
-    if "foreign label" in scores:
-        reliance = scores["true label"].miou - scores["foreign label"].miou
-        text += f"; reliance {reliance:.1f}"
-    return text + "."
-
-
-def _scores(prediction: Tensor, truth: Tensor, info: DatasetInfo) -> Scores:
-    counts = count_pixels(prediction[None], truth[None], num_classes=info.num_classes)
-    return scores_from_counts(Counts(*(part[0] for part in counts)))
-
-
-def _classes(
-    title: str,
-    ids: Tensor,
-    info: DatasetInfo,
-    *,
-    alt: str,
-    note: str = "",
-    outline: np.ndarray | None = None,
-) -> Panel:
-    """A panel of class ids; the alt text names the classes by size."""
-    values = ids.masked_fill(ids == IGNORE_INDEX, info.num_classes).numpy()
-    names = [*info.class_names, "void"]
-    counts = np.bincount(values.ravel(), minlength=len(names))
-    shares = ", ".join(
-        f"{names[k]} {100 * counts[k] / values.size:.1f} %"
-        for k in np.argsort(-counts, kind="stable")
-        if counts[k]
-    )
-    pixels = class_picture(values, info.palette, names)
-    return panel(
-        title,
-        pixels if outline is None else outlined(pixels, outline),
-        alt=f"{alt}: {shares}.",
-        note=note,
-    )
-
-
-def _errors(
-    prediction: Tensor, truth: Tensor, category: int, reading: str, info: DatasetInfo
-) -> Panel:
-    labelled = truth != IGNORE_INDEX
-    predicted, true = (prediction == category) & labelled, truth == category
-    counts = [int(one.sum()) for one in (predicted & true, true & ~predicted, predicted & ~true)]
-    name = info.class_names[category]
-    alt = f"Errors for {name}, {reading}: {counts[0]} pixels hit, {counts[1]} missed, {counts[2]} false alarms."
-    pixels = error_picture(prediction.numpy(), truth.numpy(), category, IGNORE_INDEX)
-    note = f"{reading}: hit grey {counts[0]}, miss black {counts[1]}, false alarm striped {counts[2]} pixels"
-    return panel(f"errors, {name}", pixels, alt=alt, note=note)
-
-
-def _iou_table(scores: dict, info: DatasetInfo) -> Table:
-    rows = [
-        (name, *(_percent(one.iou[k]) for one in scores.values()))
-        for k, name in enumerate(info.class_names)
-    ]
-    rows.append(("mean", *(_percent(one.miou) for one in scores.values())))
-    return Table(
-        "IoU of this frame by class, percent; – is in neither label nor prediction.",
-        ("class", *scores),
-        tuple(rows),
-    )
-
-
-def _percent(value: float) -> str:
-    return "–" if value != value else f"{value:.1f}"
+    return View(panels, readout, (iou_table({"image alone": scores}, info),))

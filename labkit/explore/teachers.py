@@ -18,11 +18,11 @@ from labkit.training.experiment import Experiment, load_experiment, plan_run
 
 SMALL = "small"  # folder within the runs folder: teachers trained from an explorer are in no table
 
-# Large enough to use its label, small enough to wait for; on streets, whatever the notebook's data set.
+# Large enough to use its label, small enough to wait for; on streets, whatever the data set.
 SMALL_TEACHER = {
-    "dataset": "streets", "train_size": 100, "val_size": 20, "resize": "32x64", "score_size": "32x64",
-    "crop_height": 32, "crop_width": 64, "train_steps": 400, "consistency_weight": 0, "label_scale": 4,
-    "log_every_steps": 5, "evaluate_every_steps": 400,
+    "dataset": "streets", "train_size": 100, "val_size": 20, "resize": "32x64",
+    "score_size": "32x64", "crop_height": 32, "crop_width": 64, "train_steps": 400,
+    "consistency_weight": 0, "label_scale": 4, "log_every_steps": 5, "evaluate_every_steps": 400,
 }  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def missing(name: str, settings: Place, then: Callable[[], Explorer | Missing]) 
     hint = " A small one can be trained on streets only: set dataset=streets." if other else ""
     return Missing(
         name=name,
-        sentence=f"There is no complete assisted teacher of {settings.dataset} in {settings.runs}.{hint}",
+        sentence=f"There is no complete assisted teacher of {settings.dataset} in "
+        f"{settings.runs}.{hint}",
         offer="" if other else f"Train a small one ({small['train_steps']} steps)",
         train=lambda: _train(small),
         progress=lambda: (

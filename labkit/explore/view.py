@@ -14,6 +14,7 @@ import numpy as np
 from labkit.explore.pictures import png
 
 WIDEST = 960  # pixels of all pictures side by side
+GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +125,9 @@ def view_html(view: View, *, name: str, renders: int) -> str:
     return (
         f'<div class="labkit-view" data-explorer="{html.escape(name)}" data-renders="{renders}"'
         f' style="max-width:{WIDEST}px;line-height:1.35">'
-        f'<div style="display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px">{figures}</div>'
-        f'<ul class="labkit-readout" style="margin:8px 0;padding-left:1.2em">{lines}</ul>{"".join(map(_table, view.tables))}</div>'
+        f'<div style="{GRID}">{figures}</div>'
+        f'<ul class="labkit-readout" style="margin:8px 0;padding-left:1.2em">{lines}</ul>'
+        f"{''.join(map(_table, view.tables))}</div>"
     )
 
 
@@ -135,9 +137,10 @@ def _figure(one: Panel) -> str:
     width, height = one.size
     return (
         f'<figure style="margin:0">'
-        f'<img src="data:image/png;base64,{source}" alt="{html.escape(one.alt)}" width="{width}" height="{height}" decoding="sync"'
-        ' style="width:100%;height:auto;display:block;max-width:100%">'
-        f'<figcaption style="font-size:13px;margin-top:2px"><b>{html.escape(one.title)}</b>{note}</figcaption></figure>'
+        f'<img src="data:image/png;base64,{source}" alt="{html.escape(one.alt)}" width="{width}"'
+        f' height="{height}" decoding="sync" style="width:100%;height:auto;display:block">'
+        '<figcaption style="font-size:13px;margin-top:2px">'
+        f"<b>{html.escape(one.title)}</b>{note}</figcaption></figure>"
     )
 
 
@@ -152,7 +155,8 @@ def _table(table: Table) -> str:
     )
     return (
         '<table style="border-collapse:collapse;font-size:13px;margin:6px 0">'
-        f'<caption style="text-align:left;caption-side:top;padding:2px 0">{html.escape(table.caption)}</caption>'
+        '<caption style="text-align:left;caption-side:top;padding:2px 0">'
+        f"{html.escape(table.caption)}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     )
 

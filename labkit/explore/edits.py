@@ -1,0 +1,76 @@
+"""An edited label: one region gets another class, and whether the prediction follows it."""
+
+import torch
+from torch import Tensor
+
+from labkit.datasets import DatasetInfo
+from labkit.explore.regions import region_at
+from labkit.method import IGNORE_INDEX
+
+AS_IT_IS, REMOVED = "as it is", "removed (void)"
+
+
+def edit_label(
+    truth: Tensor, info: DatasetInfo, *, x: int, y: int, edit: str
+) -> tuple[Tensor, Tensor]:
+    """The region under a point, and the label with that region edited.
+
+    Args:
+        truth: (H, W) class ids.
+        x, y: of the point, percent of width and height.
+        edit: a class name, "removed (void)" or "as it is".
+
+    Returns:
+        (H, W) bool, and (H, W) class ids.
+    """
+    height, width = truth.shape
+    row, column = (
+        min(int(share * size / 100), size - 1) for share, size in ((y, height), (x, width))
+    )
+    region = torch.from_numpy(region_at(truth.numpy(), row, column))
+    if edit == AS_IT_IS:
+        return region, truth
+    new = IGNORE_INDEX if edit == REMOVED else info.class_names.index(edit)
+    return region, truth.masked_fill(region, new)
+
+
+def describe_effect(
+    region: Tensor, truth: Tensor, answers: dict[str, Tensor], info: DatasetInfo, *, edit: str
+) -> tuple[str, str]:
+    """The edited region in words, and whether the prediction follows the label or the image.
+
+    Args:
+        region: (H, W) bool; truth: (H, W) class ids.
+        answers: predictions (H, W) with the "true label" and with the "edited label".
+    """
+    old_id = int(truth[region][0])
+    names = [*info.class_names, "void"]
+    old = names[min(old_id, info.num_classes)]
+    description = f"the {old} region of {int(region.sum())} pixels, {_edit_text(edit, old)}"
+    before, after = answers["true label"], answers["edited label"]
+    if edit in (AS_IT_IS, old) or old_id == IGNORE_INDEX:
+        return (
+            description,
+            "Give a labelled region another class to see what the prediction follows.",
+        )
+    kept, had = (100 * (one[region] == old_id).float().mean().item() for one in (after, before))
+    elsewhere = 100 * (before != after)[~region].float().mean().item() if (~region).any() else 0.0
+    text = f"Inside it {old} was predicted on {had:.0f} % of the pixels and now is on {kept:.0f} %"
+    if edit == REMOVED:
+        follows = "the image" if kept >= had / 2 else "the label"
+    else:
+        taken = 100 * (after[region] == names.index(edit)).float().mean().item()
+        text += f", {edit} on {taken:.0f} %"
+        follows = (
+            "neither" if max(kept, taken) < 25 else "the label" if taken > kept else "the image"
+        )
+    return (
+        description,
+        f"{text}: the prediction follows {follows}. Elsewhere {elsewhere:.1f} % changed.",
+    )
+
+
+def _edit_text(edit: str, old: str) -> str:
+    if edit in (AS_IT_IS, old):
+        return "left as it is"
+    return "removed (void)" if edit == REMOVED else f"labelled {edit}"
