@@ -4,7 +4,6 @@ import copy
 import itertools
 
 import pytest
-import segmentation_models_pytorch as smp
 import torch
 
 from labkit.errors import SettingsError
@@ -102,24 +101,6 @@ def test_weights_follow_the_seed_and_are_shared_with_and_without_extras(architec
     assert all(name.startswith("auxiliary") for name in others)
     other = build(architecture, encoder, seed=5)
     assert not torch.equal(find_stem(other.encoder)[1].weight, find_stem(plain.encoder)[1].weight)
-
-
-@pytest.mark.parametrize("architecture", ["unet", "fpn", "pspnet", "deeplabv3"])
-def test_weights_of_smp_s_networks_load_into_smp_s_own(architecture):
-    network = build(architecture, "resnet18")
-    options = {
-        "unet": {},
-        "fpn": {"upsampling": 1},
-        "pspnet": {"encoder_depth": 5, "output_stride": 8, "upsampling": 1},
-        "deeplabv3": {"encoder_output_stride": 8, "upsampling": 1},
-    }[architecture]
-    own = smp.create_model(
-        architecture, "resnet18", encoder_weights=None, classes=K, **options
-    ).eval()
-    own.load_state_dict(network.state_dict())
-    images = inputs(height=64, width=64)
-    with torch.no_grad():
-        assert torch.equal(own(images), network(images).logits)
 
 
 @pytest.mark.parametrize(

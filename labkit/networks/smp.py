@@ -9,36 +9,45 @@ channels and dilations 12, 24, 36.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import segmentation_models_pytorch as smp
-from torch import nn
 
 from labkit.networks.base import SegmentationNetwork
 
-DEEPEST = 5  # encoder stages
+STRIDES = {"unet": 1, "fpn": 4, "pspnet": 8, "deeplabv3": 8}  # input pixels per logit
+OPTIONS: dict[str, dict[str, Any]] = {  # of smp.create_model
+    "unet": {},
+    "fpn": {"upsampling": 1},
+    "pspnet": {"encoder_depth": 5, "output_stride": 8, "upsampling": 1},
+    "deeplabv3": {"encoder_output_stride": 8, "upsampling": 1},
+}
 
 
-def _from_smp(build: Callable[..., nn.Module], stride: int, **options: object) -> Callable:
+def smp_call(architecture: str, encoder: str, num_classes: int) -> str:
+    """The line of Python that builds the smp model of a network; "" where smp does not own it."""
+    if architecture not in OPTIONS:
+        return ""
+    options = {"encoder_weights": None, "classes": num_classes} | OPTIONS[architecture]
+    given = "".join(f", {name}={value!r}" for name, value in options.items())
+    return f"smp.create_model({architecture!r}, {encoder!r}{given})"
+
+
+def _from_smp(architecture: str) -> Callable:
     """A builder of a network whose modules and weights are those of the smp model."""
 
     def network(encoder: str, *, num_classes: int, download: object) -> SegmentationNetwork:
-        model = build(
-            encoder_name=encoder, encoder_weights=download, classes=num_classes, **options
-        )
+        options = {"encoder_weights": download, "classes": num_classes} | OPTIONS[architecture]
+        model = smp.create_model(architecture, encoder, **options)
         return SegmentationNetwork(
             model.encoder,
             model.decoder,
             model.segmentation_head,
             num_classes=num_classes,
-            stride=stride,
+            stride=STRIDES[architecture],
         )
 
     return network
 
 
-NETWORKS = {
-    "unet": _from_smp(smp.Unet, 1),
-    "fpn": _from_smp(smp.FPN, 4, upsampling=1),
-    "pspnet": _from_smp(smp.PSPNet, 8, encoder_depth=DEEPEST, output_stride=8, upsampling=1),
-    "deeplabv3": _from_smp(smp.DeepLabV3, 8, encoder_output_stride=8, upsampling=1),
-}
+NETWORKS = {architecture: _from_smp(architecture) for architecture in OPTIONS}
