@@ -120,6 +120,24 @@ def test_a_damaged_log_does_not_stop_a_run_from_going_on(tmp_path, trained, monk
     assert "damaged" in capsys.readouterr().out
 
 
+def test_going_on_with_another_device_is_recorded(tmp_path, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(loop.Session, "update", stop_at(4))
+        with pytest.raises(Interrupted):
+            fit(teacher(tmp_path, checkpoint_every_steps=2))
+
+    def load(*arguments, **options):
+        step, facts = real(*arguments, **options)
+        return step, facts | {"device": "cuda"}
+
+    real = loop.load_checkpoint
+    monkeypatch.setattr(loop, "load_checkpoint", load)
+    resumed = teacher(tmp_path, checkpoint_every_steps=2)
+    fit(resumed)
+    (row,) = [row for row in resumed.run.log_rows() if "device" in row]
+    assert (row["step"], row["device"], row["device_before"]) == (2, "cpu", "cuda")
+
+
 def test_a_stop_by_a_signal_is_recorded_as_stopped(tmp_path, monkeypatch):
     experiment = student(tmp_path)
     monkeypatch.setattr(loop.Session, "update", raising(KeyboardInterrupt()))
@@ -149,7 +167,11 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_terms(tmp_path, monke
 
 def test_no_step_between_log_points_reads_from_the_device(trained, tmp_path):
     name, runs = trained[0].run.run_id, trained[0].run.folder.parent
-    for experiment in (teacher(tmp_path), student(runs, teacher=name)):
+    experiments = (
+        teacher(tmp_path, hard_pixels=True, void_in_distance=False),
+        student(runs, teacher=name, auxiliary_weight=0.4),
+    )
+    for experiment in experiments:
         parts = loop.TrainedParts(experiment.network.train(), experiment.distiller)
         step, device = training_step(experiment), experiment.device
         session = loop.Session(step, parts, experiment.run, evaluation=None, device=device)

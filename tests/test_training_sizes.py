@@ -217,6 +217,7 @@ def test_logits_of_an_experiment_are_those_its_score_is_counted_from(trained):
     batch = frames_batch(trained.val_split, trained.info, [2, 3])
     logits = trained.logits("true_label", batch)
     assert logits.shape == (2, CLASSES, 90, 40)
+    assert torch.equal(logits.argmax(1), trained.prediction("true_label", batch))
     counts = count_pixels(logits.argmax(1), batch.target, num_classes=CLASSES)
     expected = score_split(trained, trained.val_split)["true_label"].whole
     assert torch.equal(counts.hits, expected.hits[2:4])

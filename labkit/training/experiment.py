@@ -36,6 +36,7 @@ from labkit.training.predict import (
     predict_with_foreign_label,
     predict_with_label,
     predict_with_zero_label,
+    predicted_classes,
 )
 
 __all__ = ["Experiment", "load_experiment", "plan_run", "prepare", "training_step"]
@@ -105,16 +106,23 @@ class Experiment:
             "zero_label": partial(predict_with_zero_label, network),
         }
 
-    @torch.no_grad()
     def logits(self, reading: str, batch: ScoringBatch) -> Tensor:
         """Logits (N, K, H, W) of a reading at the label's size, without gradient, on the CPU."""
+        return self._at_label_size(label_size_logits, reading, batch)
+
+    def prediction(self, reading: str, batch: ScoringBatch) -> Tensor:
+        """Classes (N, H, W) int64 of a reading at the label's size, in bounded memory, CPU."""
+        return self._at_label_size(predicted_classes, reading, batch)
+
+    @torch.no_grad()
+    def _at_label_size(
+        self, resize: Callable[..., Tensor], reading: str, batch: ScoringBatch
+    ) -> Tensor:
         with full_float32(self.device):
             outputs = self.predictors()[reading](to_device(batch, self.device))
             image_size, label_size = tuple(batch.images.shape[2:]), tuple(batch.target.shape[1:])
-            full = label_size_logits(
-                outputs.logits, outputs.stride, image_size=image_size, label_size=label_size
-            )
-        return full.cpu()
+            sizes = {"image_size": image_size, "label_size": label_size}
+            return resize(outputs.logits, outputs.stride, **sizes).cpu()
 
 
 def prepare(run: Run) -> Experiment:

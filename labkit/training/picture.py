@@ -63,9 +63,9 @@ def _predict(experiment: Experiment, image: Path, label: Path | None, target: Pa
     reading = "image" if experiment.noising is None else "true_label" if label else "zero_label"
     pixels = torch.from_numpy(read_image(image)).permute(2, 0, 1)
     ids = _read_label(experiment.info, label, pixels) if label else None
-    logits = experiment.logits(reading, _batch(experiment, pixels, ids))
+    prediction = experiment.prediction(reading, _batch(experiment, pixels, ids))[0]
     try:
-        Image.fromarray(colour_classes(logits.argmax(1)[0], experiment.info)).save(target, "PNG")
+        Image.fromarray(colour_classes(prediction, experiment.info)).save(target, "PNG")
     except (OSError, ValueError) as error:
         raise DataError(
             f"{target}: cannot be written ({error}). Give --output a .png in a folder that exists."
