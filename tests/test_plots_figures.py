@@ -102,7 +102,7 @@ def test_predictions_carry_the_miou_of_their_frame():
     target = torch.zeros(32, 64, dtype=torch.int64)
     predictions = {"right": [target], "wrong": [target + 1]}
     figure = plots.predictions_figure([IMAGE], [target], predictions, INFO)
-    assert drawn_titles(figure) == ["image", "label", "right: mIoU 100 %", "wrong: mIoU 0 %"]
+    assert drawn_titles(figure) == ["image", "label", "right: 100 %", "wrong: 0 %"]
     assert len(sizes(axes for axes in figure.axes if axes.images)) == 1
 
 
