@@ -6,6 +6,7 @@ A data set is a module with `INFO: DatasetInfo`, or `info(root)` where a file ho
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,8 @@ from labkit.datasets.batches import (
     scoring_batches,
     scoring_size,
 )
+from labkit.datasets.cache import use_cache, write_cache
+from labkit.datasets.files import FileSplit
 from labkit.datasets.memory import KeptSplit, fits_memory
 from labkit.errors import DataError, SettingsError, nearest_name
 
@@ -31,6 +34,7 @@ __all__ = [
     "Split",
     "TrainBatches",
     "available",
+    "cache_dataset",
     "check_scored",
     "dataset_info",
     "dataset_recipe",
@@ -46,6 +50,7 @@ SHARED = frozenset(
         "augment",
         "base",
         "batches",
+        "cache",
         "check",
         "classes",
         "describe",
@@ -111,7 +116,29 @@ def open_split(name: str, split: str, *, root: str = "", size: int = 0) -> Split
     if split not in info.splits:
         raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
     frames = open_module(name).open_split(split, root=root, size=size)
+    if isinstance(frames, FileSplit):
+        frames = use_cache(f"{name}-{split}", frames)
     return KeptSplit(frames) if fits_memory(frames) else frames
+
+
+def cache_dataset(
+    name: str, root: str = "", *, splits: Sequence[str] = ("train", "val"), progress: bool = False
+) -> list[Path]:
+    """Decode splits into the cache folder that LABKIT_CACHE names; 4 bytes per pixel.
+
+    Returns:
+        The folders written.
+
+    Raises:
+        DataError: the data set has no files, or the cache cannot be written.
+    """
+    folders = []
+    for split in splits:
+        frames = open_module(name).open_split(split, root=root, size=0)
+        if not isinstance(frames, FileSplit):
+            raise DataError(f"{name}: is generated, it has no files to cache.")
+        folders.append(write_cache(f"{name}-{split}", frames, progress=progress))
+    return folders
 
 
 def check_scored(info: DatasetInfo, split: str, *, trained_on: DatasetInfo | None = None) -> None:

@@ -32,7 +32,7 @@ def augment(
         fill: RGB of the padding, 0-255; the target's padding is void.
 
     Returns:
-        image (3, crop) uint8, target (crop) int64.
+        image (3, crop) uint8, target (crop) of the sample's type.
     """
     zoom = _uniform(scale, generator) if tuple(scale) != (1, 1) else 1.0
     zoomed = [max(1, round(side * zoom)) for side in size]

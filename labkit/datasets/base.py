@@ -86,10 +86,11 @@ class DatasetInfo:
         """Number of classes, without void."""
         return len(self.class_names)
 
-    def normalised(self, images: Tensor) -> Tensor:
-        """Return uint8 RGB (..., 3, H, W) as a network reads it, float32."""
+    def normalised(self, images: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """Return uint8 RGB (..., 3, H, W) as a network reads it, float32; written to `out`."""
         mean, std = self._statistics(images.device)
-        return (images.float() / 255 - mean) / std
+        out = torch.empty(images.shape, device=images.device) if out is None else out
+        return out.copy_(images).div_(255).sub_(mean).div_(std)
 
     def pixels(self, images: Tensor) -> Tensor:
         """Return normalised images (..., 3, H, W) as uint8 RGB."""

@@ -74,9 +74,12 @@ class TrainBatches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         first = step * self.batch_size
         index = [self._frame(position) for position in range(first, first + self.batch_size)]
-        samples = [self._augmented(i, step, slot) for slot, i in enumerate(index)]
-        images = self.info.normalised(torch.stack([sample.image for sample in samples]))
-        target = torch.stack([sample.target for sample in samples])
+        images = torch.empty(self.batch_size, 3, *self.crop)
+        target = torch.empty(self.batch_size, *self.crop, dtype=torch.int64)
+        for slot, i in enumerate(index):
+            sample = self._augmented(i, step, slot)
+            self.info.normalised(sample.image, out=images[slot])
+            target[slot] = sample.target
         return Batch(images, target, torch.tensor(index))
 
     def loader(self, *, start: int, steps: int, workers: int = 0) -> DataLoader:
@@ -99,7 +102,7 @@ class TrainBatches(Dataset):
         return int(self._orders[epoch][position])
 
     def _augmented(self, index: int, step: int, slot: int) -> Sample:
-        sample = self.split[index]
+        sample = _bytes(self.split, index)
         return augment(
             sample,
             size=scoring_size(self.resize, tuple(sample.target.shape)),
@@ -233,6 +236,12 @@ class _ScoringGroups(Dataset):
     def __getitem__(self, group: int) -> ScoringBatch:
         index = self.groups[group]
         return frames_batch(self.split, self.info, index, resize=self.resize, foreign=self.foreign)
+
+
+def _bytes(split: Split, index: int) -> Sample:
+    """A frame whose target is uint8 where the split has it so: cropped first, widened later."""
+    read = getattr(split, "read_bytes", None)
+    return read(index) if read else split[index]
 
 
 def _target(split: Split, index: int) -> Tensor:

@@ -61,10 +61,10 @@ class LabelFormat:
             if unknown := self.unknown_ids(ids):
                 raise self._unknown(unknown, path)
             ids = ids.astype(np.uint8)
-        target = np.frombuffer(self.table, np.uint8)[ids]
-        if (target == UNKNOWN).any():
+        target = bytearray(ids.tobytes()).translate(self.table)
+        if UNKNOWN in target:
             raise self._unknown(self.unknown_ids(ids), path)
-        return target
+        return np.frombuffer(target, np.uint8).reshape(ids.shape)
 
     def unknown_ids(self, ids: np.ndarray) -> dict[int, int]:
         """Return pixels by raw value, of the values that the table does not know."""
@@ -119,11 +119,16 @@ class FileSplit:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
+        image, target = self.read_bytes(index)
+        return Sample(image, target.long())
+
+    def read_bytes(self, index: int) -> Sample:
+        """Return a frame with its target as uint8."""
         frame = self.frames[index]
         pixels, target = read_image(frame.image), self._read_target(frame)
         _compare_sizes(frame, pixels.shape[:2], target.shape)
         image = torch.from_numpy(pixels).permute(2, 0, 1)
-        return Sample(image, torch.from_numpy(target).long())
+        return Sample(image, torch.from_numpy(target))
 
     def target(self, index: int) -> torch.Tensor:
         """Return a frame's target alone, (H, W) int64, 255 = void."""

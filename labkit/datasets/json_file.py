@@ -9,16 +9,19 @@ from labkit.errors import DataError
 LARGEST = 2**20  # bytes
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, *, limit: int = LARGEST) -> dict[str, Any]:
     """Return a JSON object.
+
+    Args:
+        limit: bytes at most.
 
     Raises:
         DataError: the file cannot be read, is too large, or holds something else; a name twice
             within an object is refused too.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise DataError(f"{path}: expected at most {LARGEST} bytes.")
+        if path.stat().st_size > limit:
+            raise DataError(f"{path}: expected at most {limit} bytes.")
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error

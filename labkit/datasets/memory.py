@@ -21,17 +21,21 @@ class KeptSplit:
     def __init__(self, split: Split) -> None:
         self.split = split
         self.note: str = getattr(split, "note", "")
-        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        self._kept: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitem__(self, index: int) -> Sample:
+        image, target = self.read_bytes(index)
+        return Sample(image, target.long())
+
+    def read_bytes(self, index: int) -> Sample:
+        """Return a frame with its target as uint8."""
         if index not in self._kept:
             image, target = self.split[index]
-            self._kept[index] = (image.contiguous(), target.to(torch.uint8))
-        image, target = self._kept[index]
-        return Sample(image, target.long())
+            self._kept[index] = Sample(image.contiguous(), target.to(torch.uint8))
+        return self._kept[index]
 
     def target(self, index: int) -> Tensor:
         """Return a frame's target alone, (H, W) int64, 255 = void."""
@@ -40,7 +44,7 @@ class KeptSplit:
     def fill(self) -> None:
         """Read every frame, before worker processes are forked."""
         for index in range(len(self)):
-            self[index]
+            self.read_bytes(index)
 
     def frame_name(self, index: int) -> str:
         return self.split.frame_name(index)

@@ -1,0 +1,103 @@
+"""The cache of decoded frames returns the same frames, and never stale ones."""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from labkit.datasets import TrainBatches, cache_dataset, dataset_info, open_module, open_split
+from labkit.datasets.cache import CachedSplit, use_cache, write_cache
+from labkit.errors import DataError
+from tests import trees
+
+
+@pytest.fixture
+def split(tmp_path):
+    trees.write_ade20k(tmp_path / "data")
+    return open_module("ade20k").open_split("train", root=str(tmp_path / "data"), size=0)
+
+
+@pytest.fixture
+def cached(split, tmp_path, monkeypatch):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    write_cache("ade20k-train", split)
+    return use_cache("ade20k-train", split)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_cached_frames_and_batches_are_the_same(split, cached):
+    assert isinstance(cached, CachedSplit)
+    again = pickle.loads(pickle.dumps(cached))
+    for i in range(len(split)):
+        assert same(cached[i], split[i])
+        assert same(again[i], split[i])
+        assert torch.equal(cached.target(i), split.target(i))
+    options = {"crop": (16, 16), "scale": (0.5, 2), "batch_size": 3, "seed": 0}
+    info = dataset_info("ade20k")
+    assert same(TrainBatches(cached, info, **options)[1], TrainBatches(split, info, **options)[1])
+
+
+def test_frames_come_from_the_cache_and_its_use_is_noted(split, cached, monkeypatch):
+    def read(index):
+        raise AssertionError("read from its files")
+
+    monkeypatch.setattr(split, "read_bytes", read)
+    assert cached[0].image.shape[0] == 3
+    assert "from the cache" in cached.note
+
+
+def test_a_changed_file_is_read_anew(split, cached):
+    before = cached[1].target.clone()
+    _, label = split.files(1)
+    trees.write_label(label, trees.blocks(99, range(1, 151), *before.shape))
+    assert torch.equal(cached[1].target, split[1].target)
+    assert not torch.equal(cached[1].target, before)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": 0, "frames": {}}'])
+def test_a_damaged_cache_is_not_used(split, cached, content):
+    (cached.folder / "index.json").write_text(content, encoding="utf-8")
+    assert use_cache("ade20k-train", split) is split
+
+
+def test_a_cache_whose_frames_are_cut_off_is_not_used(split, cached):
+    path = cached.folder / "frames.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert use_cache("ade20k-train", split) is split
+
+
+def test_an_offset_outside_the_file_is_not_used(split, cached):
+    path = cached.folder / "index.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    next(iter(content["frames"].values()))[0] = 10**9
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert use_cache("ade20k-train", split) is split
+
+
+def test_without_a_folder_for_it_there_is_no_cache(split, monkeypatch):
+    monkeypatch.delenv("LABKIT_CACHE", raising=False)
+    assert use_cache("ade20k-train", split) is split
+    with pytest.raises(DataError, match="LABKIT_CACHE"):
+        write_cache("ade20k-train", split)
+
+
+def test_an_opened_split_uses_its_cache(cached, tmp_path):
+    assert "from the cache" in open_split("ade20k", "train", root=str(tmp_path / "data")).note
+    assert "cache" not in open_split("ade20k", "val", root=str(tmp_path / "data")).note
+
+
+def test_splits_of_one_folder_have_caches_of_their_own(tmp_path, monkeypatch):
+    raw = trees.write_voc(tmp_path / "data")
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    assert len(set(cache_dataset("voc", str(tmp_path / "data")))) == 2
+    for (split, name), ids in raw.items():
+        frames = open_split("voc", split, root=str(tmp_path / "data"))
+        index = next(i for i in range(len(frames)) if frames.frame_name(i) == name)
+        assert frames[index].target.tolist() == ids.tolist()
+        assert "from the cache" in frames.note
+    with pytest.raises(DataError, match="generated"):
+        cache_dataset("streets")
