@@ -210,8 +210,25 @@ def settings(
 
 
 @app.command()
+def export(
+    run: str,
+    output: Annotated[
+        Path | None, typer.Option(help="New or empty folder; default: export in the run's folder.")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+    debug: Debug = False,
+) -> None:
+    """Write weights, ONNX and a model card of a student or plain teacher, for use elsewhere."""
+    with errors_explained(debug):
+        from labkit.training.export import export_run
+
+        for line in export_run(run, output=output, values=_values(set_)):
+            print(line)
+
+
+@app.command()
 def networks(debug: Debug = False) -> None:
-    """List the networks by name."""
+    """List the networks: stride, parameters, multiply-adds and auxiliary heads."""
     with errors_explained(debug):
         from labkit.batch.listing import network_lines
 

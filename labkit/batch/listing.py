@@ -88,11 +88,25 @@ def settings_lines(role: str, values: Mapping[str, str]) -> Iterator[str]:
 
 
 def network_lines() -> Iterator[str]:
-    """Lines of the architectures, and what an encoder may be."""
-    from labkit import networks
+    """A table of the networks, each with a usual encoder, and what an encoder may be."""
+    from labkit.networks import networks_table
 
-    yield from networks.available()
-    yield "encoder: one of segmentation-models-pytorch, or tu-<timm name>"
+    form = "{:<10} {:<24} {:>6} {:>12} {:>12} {:>6}  {}"
+    yield form.format(
+        "network", "encoder", "stride", "parameters", "inference", "GMAC", "auxiliary heads"
+    )
+    own = []
+    for row in networks_table():
+        sizes = (f"{row['parameters']:,}", f"{row['inference']:,}", row["gmac"])
+        names = (row["architecture"], row["encoder"], row["stride"])
+        yield form.format(*names, *sizes, row["auxiliary"])
+        if row["own_encoders"]:
+            own.append(f"{row['own_encoders']} ({row['architecture']} alone)")
+    yield (
+        "19 classes. stride: input pixels per logit; parameters with auxiliary heads and without; "
+        "GMAC: 1e9 multiply-adds of convolutions at 512 x 1024."
+    )
+    yield f"encoder: any of smp, tu-<timm name>{''.join(f', {names}' for names in own)}"
 
 
 def check_lines(

@@ -86,7 +86,7 @@ def write_onnx(network: SegmentationNetwork, path: Path) -> None:
         network: reads images alone; unchanged.
 
     Raises:
-        SettingsError: the packages of the extra "export" are missing, or the network also reads a
+        SettingsError: a package of the extra "export" is missing, or the network also reads a
             label.
     """
     if network.label_channels:
@@ -94,7 +94,7 @@ def write_onnx(network: SegmentationNetwork, path: Path) -> None:
             "export: this network reads a label channel beside the image; expected one that reads "
             "images alone."
         )
-    _package("onnx"), _package("onnxscript")
+    check_packages()
     free = {
         0: torch.export.Dim("batch", min=1, max=65536),
         2: torch.export.Dim("height", min=LEAST_SIDE, max=65536),
@@ -158,6 +158,16 @@ def _traceable(network: SegmentationNetwork) -> SegmentationNetwork:
         if isinstance(module, PSPBlock):
             traced.set_submodule(name, _PyramidBlock(module))
     return traced
+
+
+def check_packages() -> None:
+    """Refuse to begin where a package of the extra "export" is missing.
+
+    Raises:
+        SettingsError: it names the package and how to install it.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        _package(name)
 
 
 def _package(name: str):
