@@ -1,48 +1,87 @@
-"""Hostile matrix files: one short message and code 2, and nothing is written or started."""
+"""Matrix files of strangers: a plan or a short SettingsError, and nothing written."""
 
+import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from typer.testing import CliRunner
 
-from labkit.cli import app
-from tests import matrices
-from tests.hostile import FAST, RAW, changed, listing
+from labkit.batch.matrix import read_matrix
+from labkit.batch.plan import plan
+from labkit.errors import SettingsError
 
-AXES = {
+SOUND = {
+    "title": "t",
     "datasets": ["streets"],
-    "teacher_networks": ["recipe", "fpn/resnet18"],
-    "noise": {"pixel_std": [0.1, 0.2]},
-    "compare": [["of assisted", "alone"]],
-    "attribution": True,
-    "report": False,
-    "figures": "",
+    "seeds": [0],
+    "settings": {"train_steps": 2, "precision": "fp32"},
+    "noise": {"class_std": [1, 2]},
+    "teachers": {"t": {"pixel_std": 0.1}, "p": {"assisted": False}},
+    "methods": {"a": {}, "of t": {"teacher": "t", "cwd.temperature": 1}},
+    "compare": [["of t", "a"]],
 }
+NAMES = st.sampled_from([*SOUND, "figures", "teacher_networks", "attribution", "x", "assisted"])
+WORDS = st.sampled_from(
+    ["t", "train_steps", "student.seed", "cwd.weight", "a/b", "../x", "{x}", "\x1b[31m", "²", "~"]
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**12), 10**12), st.floats(), WORDS, st.text()
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.one_of(WORDS, SCALARS), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+QUICK = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
-def call(*arguments):
-    return CliRunner().invoke(app, ["matrix", *map(str, arguments)])
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "in")
+    return tmp_path
 
 
-@given(data=st.data())
-@FAST
-def test_a_stranger_s_matrix_file_is_planned_or_refused_and_writes_nothing(tmp_path, data):
-    file = tmp_path / "small.yaml"
-    values = matrices.SMALL | AXES | {"runs": str(tmp_path / "runs")}
-    for _ in range(data.draw(st.integers(1, 3))):
-        values = data.draw(changed(values))
-    content = yaml.safe_dump(values, sort_keys=False).encode("utf-8", "surrogatepass")
-    if data.draw(st.integers(0, 3)) == 0:
-        cut = data.draw(st.integers(0, len(content)))
-        content = content[:cut] + data.draw(RAW) + content[cut:]
-    file.write_bytes(content)
-    before = listing(tmp_path)
-    for done in (call(file, "--dry-run"), call("status", file)):
-        assert done.exit_code in (0, 2), done.output
-        assert "Traceback" not in done.output
-        assert "fault of labkit" not in done.output
-        assert all(line.isprintable() for line in done.output.splitlines()), done.output
-        if done.exit_code:
-            assert file.name in done.stderr
-            assert len(done.output) < 20_000
-    assert listing(tmp_path) == before
+def check(folder, content: bytes) -> None:
+    path = folder / "in" / "m.yaml"
+    path.write_bytes(content)
+    try:
+        plan(read_matrix(path))
+    except SettingsError as error:
+        lines = str(error).splitlines()
+        assert all(line.startswith("matrix m.yaml") for line in lines)
+        assert all(line.isprintable() and len(line) < 3000 for line in lines)
+    assert sorted(p.name for p in folder.rglob("*")) == ["home", "in", "m.yaml"]
+
+
+@QUICK
+@given(changes=st.dictionaries(NAMES, VALUES, min_size=1, max_size=3))
+def test_a_changed_file_is_planned_or_refused(folder, changes):
+    text = yaml.safe_dump(SOUND | changes, sort_keys=False, allow_unicode=True)
+    check(folder, text.encode("utf-8", errors="surrogatepass"))
+
+
+@QUICK
+@given(part=st.sampled_from(["settings", "teachers", "methods", "noise"]), given_=VALUES)
+def test_a_changed_part_is_planned_or_refused(folder, part, given_):
+    values = SOUND[part] | (given_ if isinstance(given_, dict) else {"x": given_})
+    text = yaml.safe_dump(SOUND | {part: values}, sort_keys=False, allow_unicode=True)
+    check(folder, text.encode("utf-8", errors="surrogatepass"))
+
+
+@QUICK
+@given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
+def test_any_bytes_are_refused(folder, content):
+    check(folder, content)
+
+
+@QUICK
+@given(start=st.integers(0, 300), stop=st.integers(0, 300), content=st.binary(max_size=20))
+def test_a_damaged_file_is_planned_or_refused(folder, start, stop, content):
+    sound = yaml.safe_dump(SOUND, sort_keys=False).encode()
+    check(folder, sound[:start] + content + sound[stop:])

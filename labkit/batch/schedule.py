@@ -162,13 +162,13 @@ def _schedule(inspection: Inspection, to_do: list[Job], arguments: list[str]) ->
     for files in [*(files_of(matrix, job.key) for job in to_do), *inspection.last_jobs().values()]:
         files.clear()
     with running_snakemake(matrix, arguments) as process:
-        ended = False
+        ended, states = False, dict[str, str]()
         while not ended:
             ended = process.poll() is not None
-            states = {
-                job.key: state_of(files := files_of(matrix, job.key), files.receipt.is_file)
-                for job in inspection.plan.jobs
-            }
+            for job in inspection.plan.jobs:
+                if states.get(job.key) != "done":
+                    files = files_of(matrix, job.key)
+                    states[job.key] = state_of(files, files.receipt.is_file)
             last = {
                 title: state_of(f, f.receipt.is_file) for title, f in inspection.last_jobs().items()
             }
