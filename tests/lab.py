@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from labkit.records import project_root
+from labkit.settings.paths import project_root
 
 TOKEN = "a-token-for-one-test"
 START_SECONDS = 90
@@ -24,7 +24,8 @@ POLL = 100  # milliseconds; by animation frames, a page that is not in front wou
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
 FLAGS = (
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
 
@@ -51,25 +52,52 @@ def jupyter_lab(folder: Path, private: Path) -> Iterator[str]:
     """JupyterLab on a free port of this machine, serving a folder; yields its address.
 
     Args:
-        private: for its settings, kernels' sockets and log; nothing of the user's is read or written.
+        private: for its settings, kernels' sockets and log; the user's own are not touched.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {f"JUPYTER_{name}_DIR": str(private / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
-    environment |= {"IPYTHONDIR": str(private / "ipython"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(project_root())}
-    silent = private / "settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    environment = os.environ | {
+        f"JUPYTER_{name}_DIR": str(private / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")
+    }
+    environment |= {
+        "IPYTHONDIR": str(private / "ipython"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(project_root()),
+    }
+    silent = (
+        private
+        / "settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
     silent.parent.mkdir(parents=True)
     silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     environment["JUPYTERLAB_SETTINGS_DIR"] = str(private / "settings")
     options = {
-        "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.ip": "127.0.0.1", "ServerApp.open_browser": False,
-        "ServerApp.root_dir": folder, "IdentityProvider.token": TOKEN, "LabApp.expose_app_in_browser": True,
+        "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.ip": "127.0.0.1",
+        "ServerApp.open_browser": False,
+        "ServerApp.root_dir": folder, "IdentityProvider.token": TOKEN,
+        "LabApp.expose_app_in_browser": True,
     }  # fmt: skip
-    command = [sys.executable, "-m", "jupyterlab", "--allow-root", *(f"--{name}={value}" for name, value in options.items())]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--allow-root",
+        *(f"--{name}={value}" for name, value in options.items()),
+    ]
     log = private / "jupyterlab.log"
     with log.open("w", encoding="utf-8") as file:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
         try:
             address = f"http://127.0.0.1:{port}"
             _wait_for(address, server, log)
@@ -95,8 +123,19 @@ def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
 
 def write_cell(code: str, path: Path) -> None:
     """A notebook of one cell."""
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code, id="only")], metadata=kernel), path)
+    kernel = {
+        "kernelspec": {
+            "name": "python3",
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+        }
+    }
+    nbformat.write(
+        nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(code, id="only")], metadata=kernel
+        ),
+        path,
+    )
 
 
 def write_notebook(stem: str, folder: Path, parameters: dict[str, Any]) -> None:
@@ -104,37 +143,49 @@ def write_notebook(stem: str, folder: Path, parameters: dict[str, Any]) -> None:
     notebook = nbformat.read(project_root() / "notebooks" / f"{stem}.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     lines = [line for line in cell.source.splitlines() if line.split(":")[0] not in parameters]
-    cell.source = "\n".join([*lines, *(f"{name} = {value!r}" for name, value in parameters.items())])
+    cell.source = "\n".join(
+        [*lines, *(f"{name} = {value!r}" for name, value in parameters.items())]
+    )
     nbformat.write(notebook, folder / f"{stem}.ipynb")
 
 
 class Notebook:
     """One notebook in one tab. `errors` are the console's."""
 
-    def __init__(self, browser: Browser, address: str, name: str, *, width: int = 1280, height: int = 1000) -> None:
+    def __init__(
+        self, browser: Browser, address: str, name: str, *, width: int = 1280, height: int = 1000
+    ) -> None:
         self.page: Page = browser.new_page(viewport={"width": width, "height": height})
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(240_000)  # a notebook with all its figures, on a busy machine
         self.errors: list[str] = []
-        self.page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        self.page.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type == "error" else None,
+        )
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"{address}/lab/tree/{name}.ipynb?token={TOKEN}&reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        self.page.wait_for_function(f"{KERNEL}?.connectionStatus == 'connected' && {KERNEL}.status == 'idle'", polling=POLL)
+        self.page.wait_for_function(
+            f"{KERNEL}?.connectionStatus == 'connected' && {KERNEL}.status == 'idle'", polling=POLL
+        )
         self.view = self.page.locator(".labkit-view")
 
     def run_all(self) -> list[str]:
         """Run every cell; names and values of the errors in its outputs."""
         self.command("notebook:run-all-cells")
         return self.page.evaluate(
-            "jupyterapp.shell.currentWidget.content.widgets.flatMap(cell => cell.model.outputs?.toJSON() ?? [])"
-            ".filter(output => output.output_type == 'error').map(output => `${output.ename}: ${output.evalue}`)"
+            "jupyterapp.shell.currentWidget.content.widgets"
+            ".flatMap(cell => cell.model.outputs?.toJSON() ?? [])"
+            ".filter(output => output.output_type == 'error')"
+            ".map(output => `${output.ename}: ${output.evalue}`)"
         )
 
     def run_cell(self, holding: str) -> None:
         """Run the first cell whose source holds a text."""
         self.page.evaluate(
             "text => { const notebook = jupyterapp.shell.currentWidget.content;"
-            " notebook.activeCellIndex = notebook.widgets.findIndex(cell => cell.model.sharedModel.getSource().includes(text)) }",
+            " notebook.activeCellIndex = notebook.widgets.findIndex("
+            "cell => cell.model.sharedModel.getSource().includes(text)) }",
             holding,
         )
         self.command("notebook:run-cell")
@@ -145,18 +196,23 @@ class Notebook:
         self.page.close()
 
     def command(self, name: str, arguments: dict[str, Any] | None = None) -> None:
-        """A command of JupyterLab's, until it is done; waited for in the page, where waiting has a limit."""
+        """Run a command of JupyterLab and wait in the page for its end, with a limit."""
         self.page.evaluate(
-            "([name, given]) => { window.done = false; jupyterapp.commands.execute(name, given).finally(() => window.done = true) }",
+            "([name, given]) => { window.done = false;"
+            " jupyterapp.commands.execute(name, given).finally(() => window.done = true) }",
             [name, arguments or {}],
         )
         self.page.wait_for_function("window.done", polling=POLL)
 
     def slider(self, label: str) -> Locator:
-        return self.page.locator(f'.labkit-explorer .widget-slider:has(> label:text-is("{label}")) [role=slider]')
+        return self.page.locator(
+            f'.labkit-explorer .widget-slider:has(> label:text-is("{label}")) [role=slider]'
+        )
 
     def entry(self, label: str) -> Locator:
-        return self.page.locator(f'.labkit-explorer .labkit-entry:has(> label:text-is("{label}, number")) input')
+        return self.page.locator(
+            f'.labkit-explorer .labkit-entry:has(> label:text-is("{label}, number")) input'
+        )
 
     def renders(self) -> int:
         return int(self.view.get_attribute("data-renders"))
@@ -168,9 +224,16 @@ class Notebook:
         return self.page.locator(".labkit-view img").evaluate_all("all => all.map(one => one.src)")
 
     def settle(self, after: int) -> int:
-        """Wait until more than `after` renders are shown, and then for a second without another; the number of renders."""
-        self.page.wait_for_function("n => Number(document.querySelector('.labkit-view')?.dataset.renders) > n", arg=after, polling=POLL)
+        """Wait for more than `after` renders and a second without another; their number."""
+        self.page.wait_for_function(
+            "n => Number(document.querySelector('.labkit-view')?.dataset.renders) > n",
+            arg=after,
+            polling=POLL,
+        )
         renders = -1
-        while renders != (renders := self.renders()) or self.page.locator('.labkit-status[aria-busy="true"]').count():
+        while (
+            renders != (renders := self.renders())
+            or self.page.locator('.labkit-status[aria-busy="true"]').count()
+        ):
             self.page.wait_for_timeout(1000)
         return renders
