@@ -1,4 +1,4 @@
-"""`make screenshots`: every explorer as JupyterLab shows it, on the embedded street scenes, into figures/explorers/.
+"""`make screenshots`: every explorer in JupyterLab, on street scenes, into figures/explorers/.
 
 Needs the teachers of `make demo` and a Chromium.
 """
@@ -7,22 +7,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from labkit.records import project_root
+from labkit.settings.paths import project_root
 from tests import lab
 
 CODE = """\
 from dataclasses import replace
 
-from labkit import explorers, widgets
-from labkit.config import {settings}
+from labkit import explore
+from labkit.settings import {settings}
 
-found = explorers.{name}({settings}())
-widgets.show(replace(found, state=replace(found.state, **{changes!r})))
+explorer = explore.{name}({settings}())
+explore.show(replace(explorer, state=replace(explorer.state, **{changes!r})))
 """
 SHOWN = {
-    "noising": ("NoisingSettings", {"pixel_std": 0.2}),
-    "teacher": ("TeacherSettings", {"pixel_std": 0.05}),
-    "contribution": ("AnalysisSettings", {"noisings": 4}),
+    "noising": ("NoisingSettings", {"pixel_std": 0.2, "label_scale": 3.0}),
+    "teacher": ("AttributionSettings", {"pixel_std": 0.05}),
+    "contribution": ("AttributionSettings", {"noisings": 4}),
 }
 PAGES = {"": (1280, "JupyterLab Light"), "_dark_800": (800, "JupyterLab Dark")}
 
@@ -31,17 +31,26 @@ def main() -> None:
     """Take them all."""
     if lab.chromium() is None:
         sys.exit("screenshots: no Chromium on the PATH and none named by LABKIT_CHROMIUM.")
-    if not list((project_root() / "runs" / "demo").glob("streets-teacher-lad-*/manifest.json")):
-        sys.exit("screenshots: no teacher in runs/demo. First: make demo.")
+    if not list((project_root() / "runs").glob("streets-teacher-assisted-*/manifest.json")):
+        sys.exit("screenshots: no assisted teacher in runs. First: make demo.")
     target = project_root() / "figures" / "explorers"
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as private:
         for name, (settings, changes) in SHOWN.items():
-            lab.write_cell(CODE.format(name=name, settings=settings, changes=changes), Path(folder) / f"{name}.ipynb")
+            lab.write_cell(
+                CODE.format(name=name, settings=settings, changes=changes),
+                Path(folder) / f"{name}.ipynb",
+            )
         with lab.jupyter_lab(Path(folder), Path(private)) as address, lab.browser_open() as browser:
             for name in SHOWN:
                 for suffix, (width, theme) in PAGES.items():
-                    print(take(lab.Notebook(browser, address, name, width=width, height=3600), theme, target / f"{name}{suffix}.png"))
+                    print(
+                        take(
+                            lab.Notebook(browser, address, name, width=width, height=3600),
+                            theme,
+                            target / f"{name}{suffix}.png",
+                        )
+                    )
 
 
 def take(notebook: lab.Notebook, theme: str, path: Path) -> Path:
