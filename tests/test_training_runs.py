@@ -19,7 +19,7 @@ from labkit.training.picture import predict_images
 from labkit.training.scoring import evaluate_run
 from tests.training import student, teacher
 
-SHORT = {"train_steps": 2, "boundary_width": 1}
+SHORT = {"train_steps": 2, "boundary_width": 1, "evaluate_every_steps": 2}
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,7 @@ def mixed(tmp_path_factory):
             "crop_width": 48,
             "learning_rate": 0.01,
             "warmup_steps": 0,
+            "evaluate_every_steps": 4,
         }
 
 
