@@ -107,6 +107,20 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path, trained, monke
     assert "error" not in resumed.run.facts()
 
 
+@pytest.mark.parametrize("function", ["_write_outputs", "save_arrays", "_facts"])
+def test_a_stop_between_the_last_step_and_the_manifest(tmp_path, trained, monkeypatch, function):
+    with monkeypatch.context() as killed:
+        killed.setattr(fit_module, function, raising(Interrupted()))
+        with pytest.raises(Interrupted):
+            fit(teacher(tmp_path))
+    again = teacher(tmp_path)
+    assert again.run.state == "failed"
+    assert fit(again) == trained[0].run.metrics()
+    assert equal(weights(again), weights(trained[0]))
+    for name, values in trained[0].run.frame_counts().items():
+        assert (again.run.frame_counts()[name] == values).all()
+
+
 def test_a_damaged_log_does_not_stop_a_run_from_going_on(tmp_path, trained, monkeypatch, capsys):
     with monkeypatch.context() as killed:
         killed.setattr(loop.Session, "update", stop_at(4))

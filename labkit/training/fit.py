@@ -7,6 +7,7 @@ from typing import Any
 from safetensors.torch import save
 
 from labkit.errors import FileError
+from labkit.networks.weights import some_names
 from labkit.records import Run, start_run, write_bytes, write_json
 from labkit.records.artifacts import save_arrays
 from labkit.training.checkpoint import TrainedParts, drop_checkpoints
@@ -22,6 +23,7 @@ from labkit.training.experiment import (
 from labkit.training.loop import train
 from labkit.training.planning import plan_run
 from labkit.training.progress import report
+from labkit.training.shapes import Named, shape_lines
 
 
 def train_run(role: str, values: Mapping[str, Any]) -> Run:
@@ -85,6 +87,7 @@ def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
 
     if ranks.first:
         report(start_run(run, device=experiment.device.type))
+        report("\n".join(describe_networks(experiment)))
     ranks.barrier()
     try:
         synchronise_batch_norm(network, experiment.device, ranks)
@@ -114,6 +117,23 @@ def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
     return run.metrics()
 
 
+def describe_networks(experiment: Experiment) -> list[str]:
+    """Lines of the networks that take part, their strides and the grid on which they compare."""
+    settings, teacher = experiment.settings, experiment.teacher
+    networks = {experiment.run.role: Named(settings, experiment.network)}
+    strides = [getattr(settings, "distance_stride", 1)]
+    if teacher:
+        networks["teacher"] = Named(teacher.settings, teacher.network)
+        options = settings.distiller_options.items()
+        strides += [value for name, value in options if name.endswith(".stride")]
+    crop = (settings.crop_height, settings.crop_width)
+    lines = shape_lines(networks, crop=crop, distance_stride=max(strides))
+    left_over = getattr(experiment.network, "left_over", ())
+    if left_over:
+        lines.append(f"encoder weights: left over in the file: {some_names(left_over)}")
+    return lines
+
+
 def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) -> None:
     """Write metrics.json, frames.npz and model.safetensors."""
     folder, split = experiment.run.folder, experiment.val_split
@@ -127,9 +147,9 @@ def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) ->
 
 def _facts(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
     """What the manifest says of a training beside its settings and provenance."""
-    settings = experiment.settings
+    settings, rows = experiment.settings, experiment.run.log_rows()
     return {
-        "seconds": experiment.run.log_rows()[-1]["seconds"],
+        "seconds": max((row.get("seconds", 0.0) for row in rows), default=0.0),
         "images_seen": settings.train_steps * settings.batch_size,
         "device": experiment.device.type,
         "precision": experiment.precision,
