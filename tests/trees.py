@@ -249,3 +249,12 @@ WRITERS = {
     "folder": write_folder,
     "voc": write_voc,
 }
+
+
+def train_both(name: str, root: Path, values: dict):
+    """Train an assisted teacher and its student on a tree; their runs."""
+    from labkit.training.fit import train_run
+
+    values = {"dataset": name, "data_root": str(root), "runs": str(root / "runs")} | values
+    teacher = train_run("teacher", values)
+    return teacher, train_run("student", values | {"teacher": teacher.run_id})
