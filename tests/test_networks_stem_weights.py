@@ -111,6 +111,7 @@ def test_encoder_weights_come_from_the_file(tmp_path, kind, prefix, label_channe
     for name, value in encoder.state_dict().items():
         loaded = network.encoder.state_dict()[name]
         assert torch.equal(loaded[:, :3] if name == stem else loaded, value)
+    assert network.left_over == ("classifier.weight",)
     decoder = network.decoder.state_dict()
     assert all(
         torch.equal(value, decoder[name]) for name, value in fresh.decoder.state_dict().items()
@@ -127,9 +128,24 @@ def test_a_classifier_of_timm_fills_the_encoder(tmp_path):
 def test_weights_of_another_encoder_are_refused_in_words(tmp_path):
     path, _ = weights_file(tmp_path, "safetensors")
     with pytest.raises(
-        SettingsError, match=r"weights\.safetensors lacks or misshapes .* of .*ResNetEncoder"
+        SettingsError,
+        match=r"weights\.safetensors is not of this encoder: 96 missing: .* and 91 more; "
+        r"4 of another shape: .*Left over: .*ResNetEncoder",
     ):
         build(encoder="resnet18", encoder_weights=str(path))
+
+
+def test_what_a_weights_file_lacks_misshapes_and_holds_besides_is_listed(tmp_path):
+    state = build().encoder.state_dict()
+    names = [name for name in state if name.endswith("weight")][:2]
+    del state[names[0]]
+    state[names[1]] = torch.ones(7)
+    save_file(state | {"head\x1b": torch.ones(1)}, tmp_path / "odd.safetensors")
+    with pytest.raises(SettingsError) as raised:
+        build(encoder_weights=str(tmp_path / "odd.safetensors"))
+    message = str(raised.value)
+    assert f"1 missing: {names[0]}; 1 of another shape: {names[1]} (7,) instead of" in message
+    assert r"Left over: head\x1b." in message
 
 
 def test_a_path_without_a_file_is_refused_in_words(tmp_path):

@@ -23,6 +23,7 @@ class SegmentationNetwork(nn.Module):
         label_channels: inputs beyond RGB; 0 = reads the image alone.
         stride: input pixels per logit.
         auxiliary_weight: of the auxiliary heads' losses.
+        left_over: names in the file of encoder weights that the encoder has no use for.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class SegmentationNetwork(nn.Module):
         self.auxiliary = nn.ModuleDict()
         self.num_classes, self.stride = num_classes, stride
         self.label_channels, self.auxiliary_weight = 0, 0.0
+        self.left_over: tuple[str, ...] = ()
 
     def forward(self, inputs: Tensor) -> Outputs:
         """Logits at the decoder's stride.

@@ -108,7 +108,7 @@ def build_network(
             names=["encoder"],
         ) from error
     if encoder_weights not in ("none", "imagenet"):
-        load_encoder_weights(network.encoder, Path(encoder_weights))
+        network.left_over = load_encoder_weights(network.encoder, Path(encoder_weights))
     if label_channels:
         generator = stream_generator("label slice", seed)
         widen_stem(network.encoder, label_channels, label_init=label_init, generator=generator)
