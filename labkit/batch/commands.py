@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from labkit.batch import status
+from labkit.batch.checks import check_figures, check_view
 from labkit.batch.matrix import read_matrix
 from labkit.batch.notebook import execute, notebook_parameters, was_executed
 from labkit.batch.receipts import JobFiles
 from labkit.errors import FileError, NotebookError, TrainingError
-from labkit.records.artifacts import MANIFEST, figures_manifest
+from labkit.records.artifacts import MANIFEST
 from labkit.records.files import write_bytes, write_json
 from labkit.records.folders import figures_folder, runs_folder
 from labkit.records.locks import is_locked
@@ -21,6 +22,7 @@ from labkit.records.schema import OUTPUTS
 from labkit.settings.base import Settings
 from labkit.settings.paths import absolute_path, project_root
 from labkit.settings.views import AttributionSettings, NoisingSettings, ResultsSettings
+from labkit.training.checkpoint import drop_checkpoints
 from labkit.training.distributed import launch
 from labkit.training.experiment import prepare
 from labkit.training.fit import fit
@@ -56,6 +58,7 @@ def train(
     run = plan_run(role, values)
     if run.state == "complete":
         check_outputs(run, OUTPUTS)
+        drop_checkpoints(run)  # left by a kill between the manifest and their removal
         print(f"{run.run_id}: complete, nothing to do", flush=True)
     elif devices > 1:
         _train_together(run, role, values, devices)
@@ -157,7 +160,8 @@ def _run_view(
     receipt: JobFiles | None,
 ) -> Path:
     folder, figures = _view_folders(name, settings)
-    figures_manifest(figures)  # another program's is refused before anything starts
+    check_figures(figures)
+    check_view(settings)
     executed = folder / f"{NOTEBOOKS[name]}.ipynb"
     if is_locked(folder / ".notebook.lock"):
         print(f"{executed}: another process executes it; waiting", flush=True)

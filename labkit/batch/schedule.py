@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Iterator
 
+from labkit.batch.checks import check_figures
 from labkit.batch.jobs import Job
 from labkit.batch.matrix import MatrixFile, read_matrix
 from labkit.batch.plan import first_assisted
@@ -14,8 +15,8 @@ from labkit.batch.status import Inspection, describe_last, files_of, inspect, st
 from labkit.batch.view import View
 from labkit.batch.workflow import attribution_settings, teacher_id
 from labkit.errors import NotebookError
-from labkit.records.artifacts import figures_manifest
 from labkit.records.locks import lock
+from labkit.records.text import terminal_text
 from labkit.training.device import choose_device
 
 POLL_SECONDS = 1
@@ -33,6 +34,7 @@ def dry_run(
     inspection = _inspect(matrix)
     to_do, last = inspection.open_jobs(), inspection.open_last()
     yield _summary(inspection, to_do, last)
+    yield from _warnings(inspection)
     yield from (f"  {title}" for title in (*(job.title for job in to_do), *last))
     yield f"tables and figures: {matrix.figures_folder}"
     if profile != LOCAL and (to_do or last):
@@ -73,6 +75,8 @@ def run_matrix(
         inspection.sync_receipts()
         to_do, last = inspection.open_jobs(), inspection.open_last()
         print(_summary(inspection, to_do, last), flush=True)
+        for line in _warnings(inspection):
+            print(line, flush=True)
         if not to_do and not last:
             print(f"nothing to start; tables and figures: {matrix.figures_folder}")
             return []
@@ -96,6 +100,7 @@ def status(file: str) -> Iterator[str]:
             text = view.logs.describe(job)
         elif state == "stopped":
             text = last_lines(files.log, 1).strip()
+        text = inspection.faults.get(job.key, text)
         yield f"{state:>8}  {job.title}  {text}".rstrip()
     last = _last_states(inspection)
     for title, files in inspection.last_jobs().items():
@@ -113,7 +118,7 @@ def _inspect(matrix: MatrixFile, *, local: bool = False) -> Inspection:
     """
     inspection = inspect(matrix)
     planned = inspection.plan
-    figures_manifest(matrix.figures_folder)  # another program's is refused
+    check_figures(matrix.figures_folder)
     if matrix.attribution:
         first_assisted(planned, matrix)
     for job in planned.jobs:
@@ -129,6 +134,11 @@ def _summary(inspection: Inspection, to_do: list[Job], last: list[str]) -> str:
     then = f", then {describe_last(last)}" if last else ""
     title = inspection.matrix.title
     return f"{title}: {number} runs, {number - len(to_do)} done, {len(to_do)} to do{then}"
+
+
+def _warnings(inspection: Inspection) -> Iterator[str]:
+    """A line for every damaged run; its job fails with the same message until it is removed."""
+    return (f"warning: {terminal_text(fault)}" for fault in inspection.faults.values())
 
 
 def _last_commands(inspection: Inspection, file: str, last: list[str]) -> Iterator[str]:

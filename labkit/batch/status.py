@@ -16,6 +16,7 @@ from labkit.records.files import read_json, write_json
 from labkit.records.run import Run, check_outputs, describe_run
 from labkit.records.schema import OUTPUTS, SMALL_OUTPUTS
 from labkit.study.rows import Row, Study
+from labkit.training.checkpoint import drop_checkpoints
 from labkit.training.preflight import data_fingerprint
 
 TABLES, ATTRIBUTION, REPORT = (
@@ -59,6 +60,7 @@ class Inspection:
         self.memory: dict[Any, Any] = {}  # fingerprints of data and weights
         self._runs: dict[str, Run | None] = {}
         self._done: dict[str, Run | None] = {}
+        self.faults: dict[str, str] = {}  # of damaged runs, by key of their jobs
 
     def run(self, job: Job) -> Run | None:
         """The run that a job makes; None while its teacher, part of its id, is not trained."""
@@ -157,13 +159,18 @@ class Inspection:
         return {name: str(entry.get("sha256", "")) for name, entry in entries.items()}
 
     def sync_receipts(self) -> None:
-        """Write a receipt of every run that is complete, and remove all others."""
+        """Write a receipt of every run that is complete, and remove all others.
+
+        Checkpoints of complete runs are removed too.
+        """
         for job in self.plan.jobs:
             files, run = files_of(self.matrix, job.key), self.done(job)
             if run is None:
                 files.receipt.unlink(missing_ok=True)
-            elif _read(files.receipt) != receipt_of(run):
-                write_json(files.receipt, receipt_of(run))
+            else:
+                drop_checkpoints(run)  # left by a kill between the manifest and their removal
+                if _read(files.receipt) != receipt_of(run):
+                    write_json(files.receipt, receipt_of(run))
         for title, files in self.last_jobs().items():
             if not self.last_is_done(title):
                 files.receipt.unlink(missing_ok=True)
@@ -209,8 +216,9 @@ class Inspection:
                 return None
             check_outputs(run, OUTPUTS if self.verify_weights else SMALL_OUTPUTS)
             return run
-        except LabkitError:
-            return None  # a damaged run is to be made again
+        except LabkitError as error:
+            self.faults[job.key] = str(error)
+            return None
 
 
 def describe_last(titles: Iterable[str]) -> str:
