@@ -67,7 +67,8 @@ def check_loads_without_the_run(experiment, folder, monkeypatch):
         answer(names["model"], batch.images), experiment.network.stride, batch.target.shape[1:]
     )
     expected = experiment.logits("image", batch)
-    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+    scale = max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5 * scale)
 
 
 def test_an_export_holds_the_weights_and_a_card_whose_example_loads_them(
