@@ -1,1 +1,5 @@
-"""Speed measurements: rows, never tests."""
+"""Speed measurements: rows, never tests. `python -m tests.benchmarks.bench` runs the groups.
+
+bench: the groups and the command line.  timing: times, memory, rows.  reference: what public
+scripts do.  camvid_files: generated files. Every other file is a group: one function of rows.
+"""
