@@ -187,8 +187,10 @@ def _excerpt(cell: NotebookNode) -> list[str]:
 
 @contextlib.contextmanager
 def _open_log(log: Path) -> Iterator[IO[str]]:
-    """A log to append to; its first line is the time."""
+    """A log to append to; its first line is the time. A symbolic link is replaced."""
     try:
+        if log.is_symlink():
+            log.unlink()
         with log.open("a", encoding="utf-8") as file:
             file.write(f"--- {now()}\n")
             file.flush()

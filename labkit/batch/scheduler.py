@@ -100,6 +100,7 @@ def running_snakemake(matrix: MatrixFile, arguments: list[str]) -> Iterator[subp
     """Snakemake and its jobs in a session of their own, which ends with this process."""
     log = matrix.state_folder / "logs" / "snakemake.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)  # a symbolic link is not followed
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             _command(arguments),

@@ -21,7 +21,6 @@ from labkit.method.noising import IGNORE_INDEX
 
 FILE = "dataset.json"
 PART = re.compile(r"(?!\.)[\w .+-]{1,100}")  # of a folder's path; no "..", nothing hidden
-CLASS_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,60}")
 FORM = """{
  "classes": {"road": [128, 64, 128], "car": [0, 0, 142]},   names in order, with RGB colours;
                                                             or a list of names: ["road", "car"]
@@ -158,7 +157,7 @@ def _classes(path: Path, classes: Any) -> tuple[tuple[str, ...], tuple[Colour, .
     if not isinstance(classes, dict) or not 1 <= len(classes) < UNKNOWN:
         raise _fault(path, "has no usable classes (or a name twice)", wanted)
     for name, colour in classes.items():
-        if not CLASS_NAME.fullmatch(name) or name != name.strip():
+        if not (0 < len(name) <= 60 and name.isprintable() and name == name.strip()):
             raise _fault(path, f"has a class {name!r:.80}", "1-60 printable characters")
         if not _is_colour(colour):
             raise _fault(path, f"has the colour {colour!r:.60} of {name}", "[red, green, blue]")

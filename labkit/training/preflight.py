@@ -14,7 +14,7 @@ from labkit.errors import DataError, FileError
 from labkit.records import file_hash, read_json, runs_folder, write_json
 
 FAULTS_LISTED = 10
-RULES = 1  # raised when `Split.check` changes: every file is then read again
+RULES = 2  # raised when `Split.check` changes: every file is then read again
 
 
 def data_fingerprint(settings: Any, *, memory: MutableMapping | None = None) -> str:
@@ -54,7 +54,7 @@ def check_data_files(
     Args:
         root: folder that holds the data sets; "" = environment variable LABKIT_DATA.
         size: the first so many frames; 0 = all.
-        cache: folder for the cache, by path, size and modification time; None = read every file.
+        cache: folder for the cache, by path, size and times of change; None = read every file.
 
     Returns:
         Fingerprint of the split: hash over frame names, and sizes and contents of their files.
@@ -81,20 +81,23 @@ def check_data_files(
     if faults:
         raise DataError(_list_faults(f"{dataset} {split}", faults))
     rows = [
-        [frames.frame_name(i), *(passed[_key(file)][::2] for file in frames.files(i))]  # size, hash
+        [frames.frame_name(i), *(passed[_key(file)][::3] for file in frames.files(i))]  # size, hash
         for i in range(len(frames))
     ]
     return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
 
 
 def _check_frame(frames: Split, index: int, known: dict[str, list]) -> tuple[dict[str, list], str]:
-    """Cache entries [size, mtime in ns, SHA-256] of one frame's files, and its fault or ""."""
+    """Cache entries [size, mtime, ctime in ns, SHA-256] of a frame's files, and its fault or "".
+
+    A copy with its old modification time has a new ctime.
+    """
     try:
         stamps = {}
         for file in frames.files(index):
             status = file.stat()
-            stamps[_key(file)] = [status.st_size, status.st_mtime_ns]
-        if all(known.get(key, [])[:2] == stamp for key, stamp in stamps.items()):
+            stamps[_key(file)] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        if all(known.get(key, [])[:3] == stamp for key, stamp in stamps.items()):
             return {key: known[key] for key in stamps}, ""
         frames.check(index)
         hashes = [file_hash(file) for file in frames.files(index)]
@@ -140,7 +143,7 @@ def _read_cache(path: Path | None, info: DatasetInfo) -> dict[str, list]:
 
 
 def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, list) and [type(value) for value in entry] == [int, int, str]
+    return isinstance(entry, list) and [type(value) for value in entry] == [int, int, int, str]
 
 
 def _list_faults(title: str, faults: list[str]) -> str:
