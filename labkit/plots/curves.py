@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from labkit.plots.colours import AXIS, LINE_STYLES, MARKERS, READINGS, row_styles
 from labkit.plots.panels import SMALL, TITLE, WIDTH
+from labkit.records.text import figure_text
 
 READING_TITLES = {
     "image": "image alone",
@@ -124,7 +125,7 @@ def label_share_figure(table: pd.DataFrame) -> Figure:
     for name in rows.index[rows[list(ESTIMATES)].isna().all(axis=1)]:
         axes.text(2, names.index(name), "absent", va="center", fontsize=SMALL, color="0.4")
     axes.axvline(50, color="0.5", ls=":")
-    axes.set(xlim=(-2, 102), yticks=heights, yticklabels=names)
+    axes.set(xlim=(-2, 102), yticks=heights, yticklabels=[figure_text(name) for name in names])
     axes.set_xlabel("label share, percent (50: as much as the image)", fontsize=SMALL)
     axes.tick_params(labelsize=SMALL)
     axes.grid(alpha=0.3, axis="x")
@@ -141,6 +142,7 @@ def _draw_miou(
         for reading in rows[0]["miou"] if rows else ():
             kept = [row for row in rows if reading in row["miou"]]
             label = name if reading == "image" else f"{name}, {READING_TITLES[reading]}"
+            label = figure_text(label)
             axes.plot(
                 [row["step"] for row in kept], [row["miou"][reading] for row in kept],
                 linestyle=dashes[reading], marker=styles[name]["marker"], ms=4, alpha=0.9,
@@ -162,7 +164,7 @@ def _draw_reliance(
             axes.plot(
                 [row["step"] for row in rows], points, linestyle=dash, ms=4,
                 marker=styles[name]["marker"], color=styles[name]["color"],
-                label=f"{name}, {label}",
+                label=figure_text(f"{name}, {label}"),
             )  # fmt: skip
     axes.axhline(0, **AXIS)
     _finish(
@@ -178,9 +180,10 @@ def _draw_terms(axes: Axes, name: str, rows: Sequence[dict]) -> None:
         axes.plot(
             [row["step"] for row in rows], values, LINE_STYLES[number % len(LINE_STYLES)],
             marker=MARKERS[number % len(MARKERS)] if len(rows) < FEW_POINTS else None, ms=3,
-            lw=2.4 - 0.6 * min(number, 2), color=plt.get_cmap("Dark2")(number % 8), label=term,
+            lw=2.4 - 0.6 * min(number, 2), color=plt.get_cmap("Dark2")(number % 8),
+            label=figure_text(term),
         )  # fmt: skip
-    axes.set_title(name, fontsize=SMALL)
+    axes.set_title(figure_text(name), fontsize=SMALL)
     positive = [row.get(term, 0) > 0 for row in rows for term in terms]
     if positive and all(positive):
         axes.set_yscale("log")

@@ -12,6 +12,7 @@ from labkit.datasets import DatasetInfo
 from labkit.method import IGNORE_INDEX, NoisingSteps, count_pixels, scores_from_counts
 from labkit.method.metrics import Counts
 from labkit.plots.panels import SMALL, WIDTH, Panels, class_legend, ratio, show
+from labkit.records.text import figure_text
 
 LEGEND_ROW = 0.2  # inches per row of a class legend
 CHANNEL = "cividis"  # colour map of a label channel
@@ -142,6 +143,7 @@ def code_histogram_figure(label_channel: Tensor, target: Tensor, info: DatasetIn
     figure, axes = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
     bins = np.linspace(float(label_channel.min()), float(label_channel.max()) + 1e-6, 120)
     for number, name in [*enumerate(info.class_names), (IGNORE_INDEX, "void")]:
+        name = figure_text(name)
         values = label_channel[target == number].numpy()
         if values.size:
             colour = np.array(info.palette[number]) / 255 if number != IGNORE_INDEX else (0, 0, 0)

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
+from labkit.records.text import figure_text
+
 WIDTH = 7.2  # inches: the width of a page's text, so that letters keep their size
 TITLE, SMALL = 8.5, 7.5  # points
 GAP = 0.08  # inches between panels
@@ -68,7 +70,7 @@ class Panels:
         inset = 0.12 * span
         place = self._add(x + inset, raised, span - 2 * inset, 0.09)
         bar = self.figure.colorbar(drawn, cax=place, orientation="horizontal")
-        bar.set_label(label, fontsize=SMALL, labelpad=2)
+        bar.set_label(figure_text(label), fontsize=SMALL, labelpad=2)
         bar.ax.locator_params(axis="x", nbins=4)
         bar.ax.tick_params(labelsize=SMALL, length=2, pad=1)
 
@@ -87,7 +89,8 @@ def show(axes: Axes, values: np.ndarray | Tensor | None, title: str = "", **opti
     """Draw a picture without ticks, its title above it."""
     if values is not None:
         axes.imshow(np.asarray(values), **options)
-    axes.set_title(title, fontsize=TITLE, pad=3)
+    lines = [figure_text(line) for line in title.split("\n")]
+    axes.set_title("\n".join(lines), fontsize=TITLE, pad=3)
     axes.set_xticks([])
     axes.set_yticks([])
 
@@ -117,6 +120,6 @@ def class_legend(figure: Figure, names: Sequence[str], palette: Sequence, *, col
         for colour in palette
     ]
     figure.legend(
-        handles, names, loc="lower center", ncols=columns, fontsize=SMALL, frameon=False,
-        handlelength=1.2, columnspacing=1.2,
+        handles, [figure_text(name) for name in names], loc="lower center", ncols=columns,
+        fontsize=SMALL, frameon=False, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
