@@ -5,7 +5,9 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from labkit.cli import app
 from labkit.datasets.batches import frames_batch
 from labkit.errors import SettingsError, TrainingError
 from labkit.method import full_size
@@ -98,6 +100,14 @@ def test_an_export_is_renewed_and_never_written_among_other_files(trained, tmp_p
     with pytest.raises(SettingsError, match="other files"):
         export_run(trained.run.run_id, output=tmp_path, values=values(trained))
     assert (tmp_path / "README.md").read_text() == "another project"
+
+
+def test_the_command_prints_the_files_and_a_refusal_is_exit_code_2(trained, tmp_path, written_only):
+    where = ["--set", f"runs={trained.run.folder.parent}", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["export", trained.run.run_id, *where])
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:3] == [str(tmp_path / "out" / name) for name in FILES]
+    assert CliRunner().invoke(app, ["export", "nobody", *where]).exit_code == 2
 
 
 def test_an_onnx_file_that_differs_is_removed(trained, tmp_path, monkeypatch, written_only):

@@ -133,7 +133,8 @@ def _data(experiment: Experiment) -> str:
 
 {markdown_text(info.name)}: {len(split)} training frames.
 Source: {markdown_text(info.source or "not stated")}.
-Terms: {markdown_text(info.terms or "not stated")}. They may restrict the use of these weights."""
+Terms of the data, which may also bind what is trained on them:
+{markdown_text(info.terms or "not stated")}."""
 
 
 def _scores(experiment: Experiment) -> str:
@@ -166,7 +167,7 @@ def _cost(experiment: Experiment, measured: Measured) -> str:
     return f"""## Size and speed
 
 FLOPs are two per multiply-add of the convolutions; times are medians in float32 on the CPU
-({markdown_text(measured.cpu)}), {measured.threads} threads.
+({markdown_text(measured.cpu)}, threads: {measured.threads}).
 
 {_table(("quantity", "value"), rows)}"""
 
