@@ -1,6 +1,7 @@
 """A real JupyterLab and a real browser, for tests; both end in every case."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -65,16 +66,9 @@ def jupyter_lab(folder: Path, private: Path) -> Iterator[str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(project_root()),
     }
-    silent = (
-        private
-        / "settings"
-        / "@jupyterlab"
-        / "apputils-extension"
-        / "notification.jupyterlab-settings"
-    )
-    silent.parent.mkdir(parents=True)
-    silent.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    environment["JUPYTERLAB_SETTINGS_DIR"] = str(private / "settings")
+    settings = private / "settings"
+    _write_settings(settings)
+    environment["JUPYTERLAB_SETTINGS_DIR"] = str(settings)
     options = {
         "ServerApp.port": port, "ServerApp.port_retries": 0, "ServerApp.ip": "127.0.0.1",
         "ServerApp.open_browser": False,
@@ -109,6 +103,18 @@ def jupyter_lab(folder: Path, private: Path) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+def _write_settings(folder: Path) -> None:
+    """No news, and every cell in the page: by default those out of view are not."""
+    settings = {
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+        "notebook-extension/tracker": {"windowingMode": "none"},
+    }
+    for name, values in settings.items():
+        path = folder / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(values), encoding="utf-8")
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:

@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter
 
 from labkit import explore
 from labkit.batch.notebook import execute
-from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.settings import AttributionSettings, NoisingSettings, parse_overrides
 from labkit.settings.paths import project_root
 from labkit.training.fit import fit
 from tests.training import teacher
@@ -29,8 +29,8 @@ SMALL = {
 }  # fmt: skip
 OVERRIDES = ", ".join(f"{name}={value}" for name, value in SMALL.items())
 SHORT = {
-    "frames": 1, "noisings": 1, "split_frames": 2, "device": "cpu", "threads": 1,
-    "overrides": "curve_frames=2, pixel_stds=0, 1, label_scales=0, 1, gradient_steps=2",
+    "frames": 1, "noisings": 1, "split_frames": 2, "device": "cpu",
+    "overrides": "threads=1, curve_frames=2, pixel_stds=0, 1, label_scales=0, 1, gradient_steps=2",
 }  # fmt: skip
 STEMS = {
     "noising": "00_label_noising",
@@ -122,12 +122,12 @@ def shown(browser, address, usual_errors):
 @pytest.fixture(scope="module")
 def expected(parameters):
     """The same explorers without a page."""
+    given = dict(parameters["contribution"])
+    given |= parse_overrides(given.pop("overrides"))
     made = {
         "noising": explore.noising(NoisingSettings(**parameters["noising"], label_scale=3.0)),
         "teacher": explore.teacher(AttributionSettings(runs=parameters["teacher"]["runs"])),
-        "contribution": explore.contribution(
-            AttributionSettings(runs=parameters["contribution"]["runs"], noisings=1)
-        ),
+        "contribution": explore.contribution(AttributionSettings(**given)),
     }
     return made.__getitem__
 
