@@ -1,4 +1,4 @@
-"""What every test has: one thread, no data of this machine, and a matrix whose runs are complete."""
+"""What every test has: one thread, no data of this machine, and a matrix of complete runs."""
 
 import shutil
 

@@ -33,7 +33,7 @@ FLAGS = (
 def chromium() -> str | None:
     """The browser named by LABKIT_CHROMIUM, or one on the PATH; None where there is none."""
     named = os.environ.get("LABKIT_CHROMIUM", "")
-    return named or next((found for name in NAMES if (found := shutil.which(name))), None)
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 @contextlib.contextmanager

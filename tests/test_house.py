@@ -120,9 +120,7 @@ def test_each_library_has_one_door(library, doors):
 
 
 def test_no_module_shows_a_figure_on_its_own():
-    showing = [
-        name_of(path) for path in MODULES if "plt.show(" in path.read_text(encoding="utf-8")
-    ]
+    showing = [name_of(path) for path in MODULES if "plt.show(" in path.read_text(encoding="utf-8")]
     assert showing == []
 
 

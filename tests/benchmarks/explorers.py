@@ -49,7 +49,7 @@ def _redraw_rows(runs: str) -> Iterator[dict]:
     run = plan_run("teacher", values | {"threads": torch.get_num_threads()})
     with quiet():
         fit(prepare(run))  # the time of a redraw does not depend on how well it is trained
-    contribution = explore.contribution(AttributionSettings(runs=runs))
+    contribution = explore.contribution(AttributionSettings(runs=runs, noisings=1))
     noisings = {"noisings": 4}
     for name, explorer, changes, budget in (
         ("noising explorer", explore.noising(NoisingSettings(runs=runs)), {}, 500),
