@@ -187,6 +187,7 @@ def test_generated_scenes_have_no_files_to_check():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # most of it writes the pictures
 def test_ten_thousand_pairs_are_checked_within_two_minutes(tmp_path):
     """On two cores; pictures of 500 x 375, as the benchmarks have them."""
     raw = trees.write_folder(tmp_path, pairs=5)

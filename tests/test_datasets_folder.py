@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from labkit.batch.matrix import read_matrix
 from labkit.datasets import dataset_info, dataset_recipe, open_split
 from labkit.datasets.describe import describe_dataset
 from labkit.datasets.init_folder import init_folder
+from labkit.datasets.show import sheet_frames
 from labkit.errors import DataError
 from tests import trees
 
@@ -115,6 +117,17 @@ def test_a_first_description_is_written_from_what_is_there(tmp_path):
         init_folder(tmp_path)
 
 
+def test_the_first_matrix_file_can_be_planned_and_is_never_replaced(tmp_path, monkeypatch):
+    trees.write_folder(tmp_path, description=False)
+    init_folder(tmp_path)
+    monkeypatch.setenv("LABKIT_DATA", str(tmp_path))
+    assert read_matrix(tmp_path / "matrix.yaml").datasets == ["folder"]
+    (tmp_path / "dataset.json").unlink()
+    (tmp_path / "matrix.yaml").write_text("mine", encoding="utf-8")
+    init_folder(tmp_path)
+    assert (tmp_path / "matrix.yaml").read_text(encoding="utf-8") == "mine"
+
+
 def test_folders_of_splits_are_recognised_and_ids_with_gaps_mapped(tmp_path):
     for split in ("train", "val"):
         for i in range(3):
@@ -161,3 +174,13 @@ def test_a_description_says_what_to_fetch_and_where_it_goes(name):
     assert text.startswith(name)
     for title in ("Classes", "From", "Terms", "Recipes", "scored: "):
         assert title in text
+
+
+def test_frames_of_a_contact_sheet_are_spread_over_the_split(folder):
+    frames = sheet_frames("folder", str(folder), split="train", count=4)
+    assert [frame.name for frame in frames] == ["pair02", "pair07", "pair12", "pair17"]
+    for frame in frames:
+        assert frame.image.shape[1:] == frame.target.shape
+        assert sum(frame.shares.values()) == pytest.approx(1)
+        assert list(frame.shares.values()) == sorted(frame.shares.values(), reverse=True)
+    assert len(sheet_frames("folder", str(folder), count=100)) == 4

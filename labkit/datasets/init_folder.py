@@ -1,4 +1,4 @@
-"""A first dataset.json for a folder of images and labels."""
+"""A first dataset.json and a first matrix file for a folder of images and labels."""
 
 import json
 import os
@@ -17,14 +17,29 @@ DEPTH = 3  # folders are looked for so many levels down
 SAMPLE = 3  # labels read to tell a folder of labels
 VAL_EVERY = 5  # a fifth of the frames, where there is no folder for validation
 LARGEST_CLASSES = 250
+MATRIX_FILE = "matrix.yaml"
+MATRIX = """# A student alone, and one taught by an assisted teacher, on this folder's images:
+#   LABKIT_DATA=<this folder> labkit matrix <this file>
+title: "a student alone, and one of an assisted teacher"
+datasets: [folder]
+seeds: [0]
+settings: {teacher.train_steps: 1500, student.train_steps: 1000}
+teachers:
+  assisted: {}
+methods:
+  alone: {}
+  CWD of assisted: {teacher: assisted, distillation: "cwd:3", cwd.temperature: 1}
+"""
 SPLITS = ("train", "val", "test")
 
 
 def init_folder(path: Path | str) -> Path:
     """Write dataset.json from the pairs of folders found below `path`; all labels are read.
 
+    A matrix file that trains on it is written beside it, where there is none.
+
     Returns:
-        The file written. Its class names are numbers, for the user to replace.
+        dataset.json. Its class names are numbers, for the user to replace.
 
     Raises:
         DataError: there is one already, no pair of image and label folders, or labels whose values
@@ -53,12 +68,19 @@ def init_folder(path: Path | str) -> Path:
         content[split] = dict(zip(("images", "labels"), map(_posix(folder), names), strict=True))
     if "val" not in splits:
         content["val_every"] = VAL_EVERY
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(json.dumps(content, indent=1) + "\n")
-    except OSError as error:
-        raise DataError(f"{file}: cannot be written ({error.strerror}).") from error
+    _write_new(file, json.dumps(content, indent=1) + "\n")
+    matrix = folder / MATRIX_FILE
+    if not (matrix.exists() or matrix.is_symlink()):
+        _write_new(matrix, MATRIX)
     return file
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
