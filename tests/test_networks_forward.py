@@ -183,3 +183,39 @@ def test_an_encoder_that_the_network_cannot_use_is_refused():
 def test_an_encoder_of_another_network_is_refused():
     with pytest.raises(SettingsError, match="'stdc1'"):
         check_names("unet", "stdc1")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "reason"),
+    [
+        ("fcn", "densenet121", "pooling"),
+        ("fcn", "tu-swin_tiny_patch4_window7_224", "output_stride"),
+        ("fpn", "tu-swin_tiny_patch4_window7_224", "224"),
+        ("unet", "tu-nf_resnet26", "stem"),
+    ],
+)
+def test_an_encoder_that_cannot_serve_a_teacher_is_a_fault_of_the_settings(
+    architecture, encoder, reason
+):
+    with pytest.raises(SettingsError, match=f"setting encoder.*{encoder}.*{reason}") as fault:
+        build(architecture, encoder, label_channels=1)
+    assert fault.value.names == {"encoder"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder"), [("stdc", "stdc1"), ("unet", "tu-efficientnet_b6")]
+)
+def test_imagenet_weights_that_nobody_offers_are_refused(architecture, encoder):
+    with pytest.raises(SettingsError, match="no imagenet weights") as fault:
+        build(architecture, encoder, encoder_weights="imagenet")
+    assert fault.value.names == {"encoder_weights"}
+
+
+def test_a_failed_download_is_a_fault_of_the_weights(monkeypatch):
+    def unreachable(*_, **__):
+        raise FileNotFoundError("no connection\nand more")
+
+    monkeypatch.setattr("segmentation_models_pytorch.encoders.hf_hub_download", unreachable)
+    with pytest.raises(SettingsError, match=r"resnet18.*no connection") as fault:
+        build(encoder="resnet18", encoder_weights="imagenet")
+    assert fault.value.names == {"encoder_weights"}

@@ -13,11 +13,21 @@ import torch
 from labkit.errors import SettingsError, nearest_name
 from labkit.method import stream_generator, stream_seed
 from labkit.networks.base import SegmentationNetwork
-from labkit.networks.encoders import TIMM, check_encoder
+from labkit.networks.encoders import check_encoder, has_imagenet_weights, imagenet_download
 from labkit.networks.stem import widen_stem
 from labkit.networks.weights import load_encoder_weights
 
-CANNOT_BUILD = (AssertionError, KeyError, NotImplementedError, RuntimeError, ValueError, OSError)
+CANNOT_BUILD = (
+    AssertionError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+TRIAL = (64, 96)  # pixels, of the image every new network is tried with
+UNEXPLAINED = "the library refuses the stride or the stages asked for"
 
 
 @lru_cache(maxsize=1)
@@ -93,25 +103,17 @@ def build_network(
         SettingsError: no such network, encoder or weights, or a pair that cannot be built.
     """
     check_names(architecture, encoder)
-    download = _download(encoder) if encoder_weights == "imagenet" else None
-    try:
-        with _seeded("weights", seed):
-            builder = _families()[0][architecture]
-            network = builder(encoder, num_classes=num_classes, download=download)
-    except CANNOT_BUILD as error:
-        own = own_encoders(architecture)
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        examples = ", ".join((*own, "resnet18", "tu-mobilenetv3_small_100"))
-        raise SettingsError(
-            f"setting encoder: {encoder!r} cannot be built with {architecture}: {reason}. "
-            f"Expected one with the stages and dilation that it needs, such as {examples}.",
-            names=["encoder"],
-        ) from error
+    network = _bare_network(architecture, encoder, num_classes, encoder_weights, seed)
     if encoder_weights not in ("none", "imagenet"):
         network.left_over = load_encoder_weights(network.encoder, Path(encoder_weights))
     if label_channels:
         generator = stream_generator("label slice", seed)
-        widen_stem(network.encoder, label_channels, label_init=label_init, generator=generator)
+        try:
+            widen_stem(network.encoder, label_channels, label_init=label_init, generator=generator)
+        except ValueError as error:
+            raise SettingsError(
+                f"setting encoder: {encoder}: {error}", names=["encoder"]
+            ) from error
         network.label_channels = label_channels
     if auxiliary_weight:
         network.auxiliary_weight = auxiliary_weight
@@ -120,9 +122,49 @@ def build_network(
     return network
 
 
-def _download(encoder: str) -> str | bool:
-    """How smp asks for ImageNet weights: timm's models take a truth value."""
-    return True if encoder.startswith(TIMM) else "imagenet"
+def _bare_network(
+    architecture: str, encoder: str, num_classes: int, encoder_weights: str, seed: int
+) -> SegmentationNetwork:
+    """A network of images without auxiliary heads, after one trial image."""
+    imagenet = encoder_weights == "imagenet"
+    if imagenet and not has_imagenet_weights(encoder):
+        raise SettingsError(
+            f"setting encoder_weights: smp and timm have no imagenet weights of {encoder!r}; "
+            "expected none or a file.",
+            names=["encoder_weights"],
+        )
+    download = imagenet_download(encoder) if imagenet else None
+    try:
+        with _seeded("weights", seed):
+            builder = _families()[0][architecture]
+            network = builder(encoder, num_classes=num_classes, download=download)
+        _check_stride(network)
+    except CANNOT_BUILD as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else UNEXPLAINED
+        if imagenet and isinstance(error, OSError):
+            raise SettingsError(
+                f"setting encoder_weights: the imagenet weights of {encoder!r} cannot be loaded: "
+                f"{reason} Expected a connection, or a file of weights given by its path.",
+                names=["encoder_weights"],
+            ) from error
+        examples = ", ".join((*own_encoders(architecture), "resnet18", "tu-mobilenetv3_small_100"))
+        raise SettingsError(
+            f"setting encoder: {encoder!r} cannot be built with {architecture}: {reason}. "
+            f"Expected one with the stages and dilation that it needs, such as {examples}.",
+            names=["encoder"],
+        ) from error
+    return network
+
+
+@torch.no_grad()
+def _check_stride(network: SegmentationNetwork) -> None:
+    """Refuse encoders that accept one image size alone, or whose stages have other strides."""
+    training, (height, width) = network.training, TRIAL
+    logits = network.eval()(torch.zeros(1, 3, height, width)).logits
+    network.train(training)
+    expected = (height // network.stride, width // network.stride)
+    if tuple(logits.shape[2:]) != expected:
+        raise ValueError(f"logits are {tuple(logits.shape[2:])} for {TRIAL}, not {expected}")
 
 
 @contextlib.contextmanager

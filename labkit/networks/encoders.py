@@ -41,6 +41,18 @@ def check_encoder(encoder: str, own: tuple[str, ...] = ()) -> None:
         )
 
 
+def has_imagenet_weights(encoder: str) -> bool:
+    """Whether smp or timm offers ImageNet weights of an encoder for download."""
+    if encoder.startswith(TIMM):
+        return timm.is_model_pretrained(encoder.removeprefix(TIMM))
+    return "imagenet" in smp.encoders.encoders.get(encoder, {}).get("pretrained_settings", {})
+
+
+def imagenet_download(encoder: str) -> str | bool:
+    """How smp asks for ImageNet weights: timm's models take a truth value."""
+    return True if encoder.startswith(TIMM) else "imagenet"
+
+
 def dilated_encoder(encoder: str, *, download: object) -> nn.Module:
     """An smp or timm encoder of five stages; the last two keep stride 8, dilated by 2 and 4."""
     return smp.encoders.get_encoder(
