@@ -18,7 +18,7 @@ from labkit.method import (
 from tests.benchmarks import bench, reference, timing
 from tests.tiny import block_target, seeded
 
-SHARED = {"__init__", "bench", "camvid_files", "reference", "timing"}
+SHARED = {"__init__", "bench", "camvid_files", "profile", "reference", "timing"}
 
 
 def logits_of(n=2, classes=4, height=8, width=8, *, seed=0):

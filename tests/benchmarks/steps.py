@@ -8,7 +8,7 @@ import copy
 import itertools
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from labkit.method import LabelNoising, StepOutput
 from labkit.training.checkpoint import TrainedParts
 from labkit.training.device import autocast
-from labkit.training.experiment import Experiment, plan_run, prepare, training_step
+from labkit.training.experiment import Experiment, Step, plan_run, prepare, training_step
 from labkit.training.fit import fit
 from labkit.training.loop import Session
 from tests.benchmarks.camvid_files import write_camvid
@@ -93,16 +93,7 @@ def _rows_of_size(name: str, values: dict[str, Any], epoch: int) -> Iterator[dic
 
 def _paired_times(experiment: Experiment) -> tuple[list[float], list[float]]:
     """Seconds of the bare network before each step, and of the loop from a step to the next."""
-    real, network = training_step(experiment), copy.deepcopy(experiment.network).train()
-    settings, marks = experiment.settings, []
-    paths, channels = 2 * settings.batch_size, 3 + network.label_channels
-    inputs = torch.randn(paths, channels, settings.crop_height, settings.crop_width)
-    inputs = inputs.to(experiment.device, memory_format=torch.channels_last)
-
-    def bare() -> None:
-        with autocast(experiment.device, experiment.precision):
-            logits = network(inputs).logits
-        logits.mean().backward()
+    real, bare, marks = training_step(experiment), bare_network(experiment), []
 
     def step(batch: Any, generator: torch.Generator) -> StepOutput:
         end = Clock.read()
@@ -110,16 +101,32 @@ def _paired_times(experiment: Experiment) -> tuple[list[float], list[float]]:
         marks.append((end, ceiling, Clock.read()))
         return real(batch, generator)
 
-    session = _session(experiment, step)
+    session = open_session(experiment, step)
     with quiet():
         session.train(experiment.train_batches, start=0, seconds=0.0, write_row=lambda row: None)
     steps = [following[0] - now[2] for now, following in itertools.pairwise(marks)]
     return [ceiling for _, ceiling, _ in marks[:-1]], steps
 
 
-def _session(experiment: Experiment, step: Any) -> Session:
+def bare_network(experiment: Experiment) -> Callable[[], None]:
+    """Forward and backward of a copy of the network, on both paths of a batch of random numbers."""
+    network, settings = copy.deepcopy(experiment.network).train(), experiment.settings
+    paths, channels = 2 * settings.batch_size, 3 + network.label_channels
+    inputs = torch.randn(paths, channels, settings.crop_height, settings.crop_width)
+    inputs = inputs.to(experiment.device, memory_format=torch.channels_last)
+
+    def call() -> None:
+        with autocast(experiment.device, experiment.precision):
+            logits = network(inputs).logits
+        logits.mean().backward()
+
+    return call
+
+
+def open_session(experiment: Experiment, step: Step | None = None) -> Session:
     """A training without scores and without a checkpoint."""
     parts = TrainedParts(experiment.network.train(), experiment.distiller)
+    step = step or training_step(experiment)
     session = Session(step, parts, experiment.run, dict, experiment.device)
     session.save = lambda done: None
     session.evaluate = lambda done: None
@@ -127,7 +134,7 @@ def _session(experiment: Experiment, step: Any) -> Session:
 
 
 def _teacher_row(name: str, experiment: Experiment) -> dict:
-    session, batch = _session(experiment, training_step(experiment)), _batch(experiment)
+    session, batch = open_session(experiment), _batch(experiment)
     network, optimiser = _plain_copy(experiment)
     step = reference_teacher_step(network, optimiser, experiment.noising, _generator(experiment))
     times = _in_turns(session, batch, step)
@@ -135,7 +142,7 @@ def _teacher_row(name: str, experiment: Experiment) -> dict:
 
 
 def _student_row(name: str, experiment: Experiment) -> dict:
-    session, batch = _session(experiment, training_step(experiment)), _batch(experiment)
+    session, batch = open_session(experiment), _batch(experiment)
     network, optimiser = _plain_copy(experiment)
     teacher = _plain(experiment.teacher)
     noising: LabelNoising = experiment.teacher.noising
