@@ -1,4 +1,4 @@
-"""What every test has: one thread, no data of this machine, and a matrix of complete runs."""
+"""What every test has: one thread, no data of this machine, and a finished matrix."""
 
 import shutil
 

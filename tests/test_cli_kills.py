@@ -74,7 +74,7 @@ def reference(tmp_path_factory) -> Path:
 
 def test_a_kill_during_training_changes_nothing(tmp_path, reference):
     process = start(tmp_path)
-    wait_for(lambda: is_training(tmp_path) or process.poll() is not None, 120)
+    wait_for(lambda: is_training(tmp_path) or process.poll() is not None, 300)
     process.kill()
     process.communicate()
     assert scan_runs(tmp_path).runs == []
@@ -111,7 +111,7 @@ def test_a_signal_ends_with_a_message_and_the_same_command_goes_on(
     tmp_path, reference, name, workers
 ):
     process = start(tmp_path, workers=workers)
-    wait_for(lambda: is_training(tmp_path) or process.poll() is not None, 120)
+    wait_for(lambda: is_training(tmp_path) or process.poll() is not None, 300)
     process.send_signal(signal.Signals[name])
     text = process.communicate()[1]
     code, words = INTERRUPTS[name]
