@@ -3,7 +3,7 @@
 import pytest
 
 from labkit.errors import FileError
-from labkit.records.artifacts import record_artifact
+from labkit.records.artifacts import FORMAT, record_artifact
 from labkit.records.files import write_json, write_text
 from labkit.settings.paths import project_root
 from labkit.study.readme import main, manifest_entries, readme, write_readme
@@ -11,7 +11,7 @@ from labkit.study.readme import main, manifest_entries, readme, write_readme
 
 @pytest.fixture
 def figures(tmp_path):
-    """A folder with today's manifest, and one of another data set with the older form."""
+    """A folder made here, and one of another data set made by another version."""
     new, old = tmp_path / "streets", tmp_path / "camvid" / "study"
     write_text(new / "gains.md", "| method | gain |\n|---|---|\n| cwd | +1.0 |\n")
     write_text(new / "gains.csv", "method,gain\ncwd,1.0\n")
@@ -30,7 +30,8 @@ def figures(tmp_path):
     write_text(old / "records" / "run.json", "{}")
     names = ("students.md", "here.png", "predictions.png", "../outside.csv", ".hidden.csv")
     (old / "here.png").write_bytes(b"not for the repository")
-    write_json(old / "MANIFEST.json", dict.fromkeys(names, entry))
+    files = dict.fromkeys(names, entry)
+    write_json(old / "MANIFEST.json", {"made_by": FORMAT, "files": files, "records": []})
     return tmp_path
 
 
@@ -49,7 +50,7 @@ def test_sections_hold_findings_tables_and_figures_with_captions(figures):
     assert section.index("**Gains**") < section.index("**Long**") < section.index("**Share**")
 
 
-def test_an_old_manifest_is_read_and_absent_pictures_are_named(figures):
+def test_absent_pictures_are_named_and_another_version_too(figures):
     text = readme(figures)
     old = text[text.index("## camvid/study") :]
     assert "no such row" not in old
