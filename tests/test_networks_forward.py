@@ -83,7 +83,8 @@ def test_a_compiled_network_gives_the_same_logits(architecture, encoder):
     with torch.no_grad():
         expected = network(inputs()).logits
         logits = torch.compile(network, backend="aot_eager")(inputs()).logits
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    scale = float(expected.abs().max())  # hundreds, where BatchNorm has no statistics yet
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5 * max(1.0, scale))
 
 
 @pytest.mark.parametrize(("architecture", "encoder"), FAST)
