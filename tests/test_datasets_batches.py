@@ -12,6 +12,7 @@ from labkit.datasets import (
     scoring_size,
 )
 from labkit.datasets.memory import KeptSplit, fits_memory
+from tests.tiny import rng_untouched
 
 INFO = dataset_info("streets")
 EVERYTHING = {"crop": (24, 40), "scale": (0.5, 2), "brightness": 0.3}
@@ -88,7 +89,7 @@ def test_every_epoch_shows_every_frame_once_in_a_new_order():
     assert [batches[step].index.item() for step in range(14)] == order
 
 
-def test_batches_and_the_loader_leave_global_randomness_alone(rng_untouched):
+def test_batches_and_the_loader_leave_global_randomness_alone():
     with rng_untouched():
         train_batches(**EVERYTHING)[0]
         list(train_batches().loader(start=0, steps=1, workers=0))
@@ -223,7 +224,7 @@ def test_foreign_labels_are_read_where_asked_and_where_there_are_two_frames():
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_scoring_does_not_depend_on_workers(rng_untouched):
+def test_scoring_does_not_depend_on_workers():
     split = Blocks(MIXED)
     with rng_untouched():
         alone = list(scoring_batches(split, INFO, batch_size=2, foreign=True))

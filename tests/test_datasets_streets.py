@@ -5,6 +5,7 @@ import torch
 
 from labkit.datasets import open_split
 from labkit.datasets.streets import Streets
+from tests.tiny import rng_untouched
 
 
 def streets(split: str = "train", length: int = 4, height: int = 48, width: int = 80) -> Streets:
@@ -21,7 +22,7 @@ def test_a_scene_has_its_size_and_ids_within_the_classes():
         assert set(target.unique().tolist()) <= {*range(8), 255}
 
 
-def test_a_scene_is_a_function_of_split_and_index(rng_untouched):
+def test_a_scene_is_a_function_of_split_and_index():
     with rng_untouched():
         forward, backward = streets(length=4), streets(length=9)
         later = [backward[i] for i in (3, 2, 1, 0)][::-1]
