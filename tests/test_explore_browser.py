@@ -1,5 +1,6 @@
 """The explorers as people use them: in a real JupyterLab, in a real browser, by keyboard."""
 
+import shutil
 from dataclasses import replace
 from importlib.resources import files
 
@@ -70,7 +71,13 @@ def parameters(runs):
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory, parameters):
-    folder, private = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("lab")
+    root, private = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("lab")
+    folder = root / "notebooks"
+    folder.mkdir()
+    for picture in (project_root() / "figures").rglob("*.png"):  # the notebooks show some of them
+        copy = root / picture.relative_to(project_root())
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, copy)
     for name, stem in STEMS.items():
         lab.write_notebook(stem, folder, parameters[name])
     lab.write_notebook("02_student_distillation", folder, parameters["teacher"])
@@ -81,7 +88,7 @@ def address(tmp_path_factory, parameters):
     lab.write_notebook("03_results", folder, {"matrix": str(matrix)})
     lab.write_cell("1 + 1", folder / "empty.ipynb")
     lab.write_cell(OFFER.format(runs=str(private / "runs")), folder / "offer.ipynb")
-    with lab.jupyter_lab(folder, private) as address:
+    with lab.jupyter_lab(root, private) as address:
         yield address
 
 
@@ -94,7 +101,7 @@ def browser():
 @pytest.fixture(scope="module")
 def usual_errors(browser, address):
     """What the console says of an empty notebook."""
-    notebook = lab.Notebook(browser, address, "empty")
+    notebook = lab.Notebook(browser, address, "notebooks/empty")
     assert notebook.run_all() == []
     notebook.page.wait_for_timeout(1000)
     notebook.close()
@@ -108,7 +115,7 @@ def shown(browser, address, usual_errors):
 
     def show(name):
         if name not in opened:
-            opened[name] = lab.Notebook(browser, address, STEMS[name])
+            opened[name] = lab.Notebook(browser, address, f"notebooks/{STEMS[name]}")
             assert opened[name].run_all() == []
             opened[name].settle(0)
         opened[name].page.bring_to_front()
@@ -242,7 +249,7 @@ def test_a_label_is_edited_by_keyboard_and_the_effect_described(shown, expected)
 
 @pytest.mark.parametrize("stem", ["02_student_distillation", "03_results"])
 def test_a_notebook_without_an_explorer_runs_too(browser, address, usual_errors, stem):
-    notebook = lab.Notebook(browser, address, stem)
+    notebook = lab.Notebook(browser, address, f"notebooks/{stem}")
     assert notebook.run_all() == []
     assert notebook.view.count() == 0
     assert set(notebook.errors) - usual_errors == set()
@@ -250,7 +257,7 @@ def test_a_notebook_without_an_explorer_runs_too(browser, address, usual_errors,
 
 
 def test_without_a_teacher_the_explorer_says_so_and_trains_one(browser, address):
-    notebook = lab.Notebook(browser, address, "offer")
+    notebook = lab.Notebook(browser, address, "notebooks/offer")
     assert notebook.run_all() == []
     notebook.page.wait_for_selector("text=There is no complete assisted teacher of streets")
     notebook.page.locator('.labkit-explorer button:has-text("Train a small one (5 steps)")').press(
