@@ -138,7 +138,12 @@ PUBLISHED = {
     ("stdc", "stdc1"): (8_572_896, 8_275_104, 16.9),
     ("stdc", "stdc2"): (12_603_360, 12_305_568, 23.5),
     ("ocrnet", HRNET): (6_378_496, 6_378_496, 88.2),
+}
+LARGE = {  # resnet50c and resnet101c of timm have mmsegmentation's stem of three 3x3
     ("ocrnet", "tu-hrnet_w18"): (12_080_036, 12_080_036, 105.9),
+    ("fcn", "tu-resnet50c"): (49_497_734, 47_133_043, 395.2),
+    ("ocrnet", "tu-resnet50c"): (36_524_166, 36_524_166, 305.6),
+    ("ocrnet", "tu-resnet101c"): (55_516_294, 55_516_294, 460.7),
 }
 OWN = {  # smp's stem is 7x7: 19,232 fewer than mmsegmentation's 12,822,342 with three 3x3
     ("fcn", "resnet18"): (12_803_110, 12_654_291, 108.4),
@@ -152,6 +157,16 @@ OWN = {  # smp's stem is 7x7: 19,232 fewer than mmsegmentation's 12,822,342 with
 
 @pytest.mark.parametrize(("network", "expected"), [*PUBLISHED.items(), *OWN.items()])
 def test_size_and_cost(network, expected):
+    check_size_and_cost(network, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "expected"), LARGE.items())
+def test_size_and_cost_of_large_networks(network, expected):
+    check_size_and_cost(network, expected)
+
+
+def check_size_and_cost(network, expected):
     whole, inference, gmac = expected
     built = build_network(*network, num_classes=19, auxiliary_weight=0.4)
     assert parameters(built) == whole

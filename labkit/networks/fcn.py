@@ -4,8 +4,10 @@ Head: two 3x3 convolutions, their result joined with their input, one more 3x3, 
 classifier; a quarter of the encoder's last channels wide.
 
 Source: Long et al. 2015, arXiv 1411.4038, in mmsegmentation's dilated form (D8).
-Differs: the encoder is smp's (7x7 stem, every 3x3 of the last two stages dilated), so the
-parameter count is not mmsegmentation's, whose stem has three 3x3 convolutions.
+Differs: smp's encoders have a 7x7 stem and dilate every 3x3 of the last two stages by 2 and 4, so
+the parameter count is not mmsegmentation's, whose stem has three 3x3 convolutions and whose first
+block of each stage is dilated by half. timm's "tu-resnet50c" and "tu-resnet101c" have that stem,
+these dilations and that count.
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,9 @@ The region head's logits gather one vector per class; pixels attend to these vec
 head runs once, in inference too; its loss is the network's auxiliary loss.
 
 Source: Yuan et al. 2020, arXiv 1909.11065, with mmsegmentation's widths (512, keys 256).
-Differs: HRNet is timm's, which upsamples by nearest neighbour inside, as its weights expect.
+Differs: HRNet is timm's, which upsamples by nearest neighbour inside, as its weights expect. The
+dilated form has mmsegmentation's parameter count with "tu-resnet50c"; for stems and dilations of
+other encoders see `fcn`.
 """
 
 from collections.abc import Sequence
