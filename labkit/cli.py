@@ -239,16 +239,18 @@ def networks(debug: Debug = False) -> None:
 @data_app.command()
 def check(
     dataset: str,
-    set_: Set = [],  # noqa: B006
+    root: Annotated[
+        str, typer.Argument(help="Folder that holds the data sets; default LABKIT_DATA.")
+    ] = "",
     split: Annotated[list[str], typer.Option(help="A split; repeat for more. Default: all.")] = [],  # noqa: B006
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Check every file of a data set (--set data_root=FOLDER); exit code 2 where it has faults."""
+    """Check every file of a data set; exit code 2 where it has faults."""
     with errors_explained(debug):
         from labkit.batch.listing import check_lines
 
-        passed, lines = check_lines(dataset, _values(set_), splits=split, as_json=json_)
+        passed, lines = check_lines(dataset, root, splits=split, as_json=json_)
         for line in lines:
             print(line)
         if not passed:

@@ -36,7 +36,7 @@
 # %% tags=["parameters"]
 matrix: str = "labkit/batch/matrices/demo.yaml"  # matrix file, from the project's root
 data_root: str = ""  # folder that holds the data sets; "": environment variable LABKIT_DATA
-category: str = "car"  # class that the drawn frames hold
+category: str = ""  # class that the drawn frames hold; "": car, else the first class
 frames: int = 2  # frames whose predictions are drawn
 draws: int = 2000  # draws of the bootstrap behind every interval
 seed: int = 0  # of the bootstrap and of the noise of drawn predictions

@@ -37,7 +37,7 @@
 dataset: str = "streets"  # name of a file in labkit/datasets
 teacher: str = ""  # run id of an assisted teacher; "": the first complete one, by id
 data_root: str = ""  # folder that holds the data sets; "": environment variable LABKIT_DATA
-category: str = "car"  # class whose evidence is drawn
+category: str = ""  # class whose evidence is drawn; "": car, else the first class
 frames: int = 4  # frames drawn, chosen by the rule below
 region: str = "predicted"  # pixels over which the class score is averaged: predicted, true or both
 noisings: int = 4  # noisings of the label averaged in a drawn map
@@ -77,7 +77,7 @@ explore.show(explore.contribution(settings))
 # %%
 subject = report.open_subject(settings)
 print(subject.experiment.run.run_id)
-print(f"{settings.category} on frames {', '.join(subject.frame_names)}; figures in {folder}")
+print(f"{subject.settings.category} on frames {', '.join(subject.frame_names)}; figures in {folder}")
 
 # %% [markdown]
 # ## Image and label, in one scale

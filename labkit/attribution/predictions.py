@@ -42,7 +42,7 @@ def predict_frames(
 
     Args:
         runs: complete runs of one data set by the name to show; at least one.
-        category: name of the class.
+        category: name of the class; "": see `DatasetInfo.category`.
         count: frames at most.
         changes: device, threads and data_root; empty ones are left as they are.
 
@@ -56,6 +56,7 @@ def predict_frames(
         experiment = load_experiment(run, **changes)
         if first is None:
             first = experiment
+            category = first.info.category(category)
             class_id = first.info.class_id(category)
             frames = run_frames(first, category=class_id, count=count)
         for reading in _readings(experiment):

@@ -98,7 +98,6 @@ class Report:
         return save_figure(draw(**self.figure), path.with_suffix(".png"), alt=self.alt, **record)
 
 
-
 def open_subject(settings: AttributionSettings) -> Subject:
     """The assisted teacher that the settings name, its class and its frames.
 
@@ -114,6 +113,7 @@ def open_subject(settings: AttributionSettings) -> Subject:
         if getattr(settings, name)
     }
     experiment = load_experiment(run, **changes)
+    settings = settings.replace(category=experiment.info.category(settings.category))
     category = experiment.info.class_id(settings.category)
     frames = run_frames(experiment, category=category, count=settings.frames)
     return Subject(settings, experiment, category, tuple(frames))

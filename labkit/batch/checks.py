@@ -86,7 +86,7 @@ def _check_attribution(settings: AttributionSettings) -> None:
 
 
 def _check_class(category: str, known: list[str] | tuple[str, ...]) -> None:
-    if category not in known:
+    if category and category not in known:
         raise SettingsError(
             f"setting category: no class {echo(category)}; {nearest_name(category, known)}",
             names=["category"],

@@ -9,7 +9,6 @@ from labkit.records.folders import runs_folder
 from labkit.records.run import Run
 from labkit.records.scan import scan_runs
 from labkit.records.text import terminal_text
-from labkit.settings.base import echo
 from labkit.settings.table import settings_table
 
 Key = Callable[[Run], Any]
@@ -110,24 +109,16 @@ def network_lines() -> Iterator[str]:
 
 
 def check_lines(
-    dataset: str, values: Mapping[str, str], *, splits: Sequence[str], as_json: bool
+    dataset: str, root: str, *, splits: Sequence[str], as_json: bool
 ) -> tuple[bool, list[str]]:
     """Whether a data set's files have no fault, and the report's lines.
 
     Args:
-        values: `data_root` and `workers`.
-
-    Raises:
-        SettingsError: another setting, or no such data set.
+        root: folder that holds the data sets; "" = environment variable LABKIT_DATA.
     """
     from labkit.datasets.check import check_dataset
 
-    _refuse_others(values, ("data_root", "workers"), "labkit data check")
-    workers = values.get("workers", "0")
-    if not (workers.isascii() and workers.isdigit()):
-        raise SettingsError(f"setting workers: got {echo(workers)}; expected 0 or more.")
-    root, bar = values.get("data_root", ""), not as_json
-    report = check_dataset(dataset, root, splits=splits, workers=int(workers), progress=bar)
+    report = check_dataset(dataset, root, splits=splits, progress=not as_json)
     lines = [json.dumps(report.to_json(), indent=1)] if as_json else report.lines()
     return report.passed, lines
 

@@ -97,6 +97,10 @@ class DatasetInfo:
         mean, std = self._statistics(images.device)
         return (255 * (images * std + mean)).round().clamp(0, 255).to(torch.uint8)
 
+    def category(self, name: str) -> str:
+        """Return the class to look at: the one named, or for "" car, else the first class."""
+        return name or ("car" if "car" in self.class_names else self.class_names[0])
+
     def class_id(self, name: str) -> int:
         """Return the id of a class.
 

@@ -68,7 +68,7 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
     teachers = Teachers(runs, data_root=settings.data_root)
     first = teachers.experiment(runs[0].run_id)
     names = first.info.class_names
-    category = settings.category if settings.category in names else names[0]
+    category = first.info.category(settings.category)
     state = ContributionState(
         run=runs[0].run_id,
         frame=_first_frame(first, names.index(category)),

@@ -75,7 +75,7 @@ def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     teachers = Teachers(runs, data_root=settings.data_root)
     first = teachers.experiment(runs[0].run_id)
     names = first.info.class_names
-    category = "car" if "car" in names else names[0]
+    category = first.info.category("")
     target = first.val_split[0].target.numpy()
     y, x = largest_region(target, names.index(category)) or (
         target.shape[0] // 2,

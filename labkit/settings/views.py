@@ -20,6 +20,9 @@ THREADS = "CPU threads; 0: as torch chooses"
 AUTO = "auto: cuda where there is one"
 
 
+CATEGORY = '"": car, or the first class of a data set without it'
+
+
 class NoisingSettings(Settings):
     """One frame through the label noising, step by step."""
 
@@ -53,7 +56,7 @@ class ResultsSettings(Settings):
     )
     data_root: PathText = Field("", description=DATA_ROOT)
     category: str = Field(
-        "car", min_length=1, max_length=100, description="class that the drawn frames hold"
+        "", max_length=100, description=f"class that the drawn frames hold; {CATEGORY}"
     )
     frames: int = Field(2, ge=1, le=12, description="frames whose predictions are drawn")
     draws: int = Field(2000, ge=1, le=1_000_000, description="draws of the bootstrap per interval")
@@ -72,7 +75,7 @@ class AttributionSettings(Settings):
     )
     data_root: PathText = Field("", description=DATA_ROOT)
     category: str = Field(
-        "car", min_length=1, max_length=100, description="class whose contribution is drawn"
+        "", max_length=100, description=f"class whose contribution is drawn; {CATEGORY}"
     )
     frames: int = Field(4, ge=1, le=12, description="frames drawn, chosen by the notebook's rule")
     attribution_layer: Literal["folded", "raw"] = Field(

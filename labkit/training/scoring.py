@@ -1,6 +1,6 @@
 """Scores of a complete run on any split, kept in the run's folder."""
 
-from labkit.datasets import dataset_info, open_split
+from labkit.datasets import check_scored, dataset_info, open_split
 from labkit.errors import DataError
 from labkit.records import find_run, now, provenance, runs_folder, write_json
 from labkit.records.artifacts import save_arrays
@@ -31,7 +31,9 @@ def evaluate_run(name: str, settings: EvaluateSettings) -> list[str]:
     changes = settings.model_dump(include={"data_root", "device", "threads", "scoring_batch"})
     experiment = load_experiment(run, **changes)
     dataset, root = settings.dataset or run.settings.dataset, settings.data_root
-    class_names = dataset_info(dataset, root=root).class_names
+    info = dataset_info(dataset, root=root)
+    check_scored(info, settings.split, trained_on=experiment.info)
+    class_names = info.class_names
     if class_names != experiment.info.class_names:
         raise DataError(
             f"{dataset}: its classes are {', '.join(class_names)}; expected the run's, "
