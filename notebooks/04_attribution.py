@@ -77,7 +77,8 @@ explore.show(explore.contribution(settings))
 # %%
 subject = report.open_subject(settings)
 print(subject.experiment.run.run_id)
-print(f"{subject.settings.category} on frames {', '.join(subject.frame_names)}; figures in {folder}")
+names = ", ".join(subject.frame_names)
+print(f"{subject.settings.category} on frames {names}; figures in {folder}")
 
 # %% [markdown]
 # ## Image and label, in one scale
