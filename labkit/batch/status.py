@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,7 +46,7 @@ def key_of_last(matrix: MatrixFile, what: str) -> str:
     stem = "".join(
         letter if letter.isalnum() and letter.isascii() else "_" for letter in matrix.path.stem
     )
-    return f"{what}-{stem[:60]}-{hashlib.sha256(str(matrix.path).encode()).hexdigest()[:8]}"
+    return f"{what}-{stem[:60]}-{hashlib.sha256(os.fsencode(matrix.path)).hexdigest()[:8]}"
 
 
 class Inspection:
