@@ -16,6 +16,7 @@ from labkit.records.artifacts import figures_manifest
 from labkit.records.files import read_json, write_json
 from labkit.records.run import Run, check_outputs, describe_run
 from labkit.records.schema import OUTPUTS, SMALL_OUTPUTS
+from labkit.records.text import terminal_text
 from labkit.study.rows import Row, Study
 from labkit.training.checkpoint import drop_checkpoints
 from labkit.training.preflight import data_fingerprint
@@ -237,8 +238,12 @@ def inspect(matrix: MatrixFile, *, verify_weights: bool = True) -> Inspection:
 
 
 def study_of(matrix: MatrixFile) -> Study:
-    """The study that a matrix's complete runs make, for the results notebook."""
-    return inspect(matrix).study()
+    """The study that a matrix's complete runs make; damaged runs are left out, with a warning."""
+    inspection = inspect(matrix)
+    study = inspection.study()
+    for fault in inspection.faults.values():
+        print(f"warning, left out: {terminal_text(fault)}")
+    return study
 
 
 def state_of(files: JobFiles, is_done: Callable[[], bool]) -> str:
