@@ -11,6 +11,7 @@ import pytest
 from labkit import plots
 from labkit.attribution import captions, frames, report
 from labkit.attribution.estimates import ALL_CLASSES
+from labkit.attribution.hero import hero_report
 from labkit.attribution.request import Request
 from labkit.errors import RecordError
 from labkit.settings import AttributionSettings
@@ -123,3 +124,21 @@ def test_a_teacher_is_found_or_named(fitted, tmp_path):
     fit(alone)
     with pytest.raises(RecordError, match="expected an assisted teacher"):
         report.find_teacher(AttributionSettings(runs=str(tmp_path), teacher=alone.run.run_id))
+
+
+def test_the_hero_shows_a_teacher_with_and_without_its_label_and_its_student(fitted, tmp_path):
+    runs = str(fitted.run.folder.parent)
+    pupil = student(runs, train_steps=1, teacher=fitted.run.run_id)
+    fit(pupil)
+    hero = hero_report(pupil.run, category="road")
+    assert list(hero.figure["predictions"]) == [
+        "teacher, with label",
+        "teacher, empty label",
+        "its student",
+    ]
+    assert {tuple(ids.shape) for ids in hero.figure["predictions"].values()} == {(64, 128)}
+    assert hero.save(tmp_path, plots.hero_figure).name == "hero.png"
+    plt.close("all")
+    alone = student(tmp_path / "runs", train_steps=1)
+    with pytest.raises(RecordError, match="no assisted teacher"):
+        hero_report(alone.run, category="road")
