@@ -24,7 +24,7 @@ test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
 lab: $(READY)  ## JupyterLab on working copies in runs/lab, so that saving never changes the source
-	mkdir -p runs/lab && cp -n notebooks/*.ipynb runs/lab/
+	mkdir -p runs/lab/notebooks && cp -r figures runs/lab/ && cp -n notebooks/*.ipynb runs/lab/notebooks/
 	$(BIN)/jupyter lab --notebook-dir=runs/lab
 
 lint: $(READY)
