@@ -94,7 +94,7 @@ class AttributionSettings(Settings):
     )
     noisings: int = Field(4, ge=1, le=64, description="noisings averaged in a drawn map")
     split_frames: Natural = Field(
-        0, description="validation frames of the label share table, spread evenly; 0: all"
+        100, description="validation frames of the label share table, spread evenly; 0: all"
     )
     split_noisings: int = Field(1, ge=1, le=16, description="noisings of that table")
     curve_frames: Natural = Field(
