@@ -1,3 +1,3 @@
 """Label Assisted Distillation for semantic segmentation: a library and a notebook suite."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
