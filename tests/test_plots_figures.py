@@ -121,7 +121,16 @@ def test_the_hero_shows_image_noised_label_and_what_follows_from_them():
 
 def test_curves_draw_every_term_and_reading_of_runs_however_short():
     rows = [
-        {"step": 1, "seconds": 0.1, "learning_rate": 1.0, "loss": 3.0, "ce_a": 1.0, "ce_b": 2.0},
+        {
+            "step": 1,
+            "seconds": 0.1,
+            "learning_rate": 1.0,
+            "loss": 3.0,
+            "ce_a": 1.0,
+            "ce_b": 2.0,
+            "waiting": 0.1,
+            "images_per_second": 9.0,
+        },
         {"step": 1, "seconds": 0.2, "miou": {"true_label": 10.0, "foreign_label": 9.0}},
     ]
     plain = [rows[0] | {"ce": 1.0}, {"step": 1, "seconds": 0.2, "miou": {"image": 10.0}}]

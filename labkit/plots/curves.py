@@ -30,7 +30,9 @@ NOISE_TITLES = {
     "pixel_std": "pixel noise std, units of the class codes",
     "label_scale": "label scale, units of the image's std",
 }
-NOT_TERMS = ("step", "seconds", "learning_rate", "loss", "miou")
+NOT_TERMS = (  # of a row of the log
+    "step", "seconds", "learning_rate", "loss", "miou", "waiting", "images_per_second",
+)  # fmt: skip
 FEW_POINTS = 15  # a line of fewer points shows each of them
 COLUMNS = 3  # loss panels in a row
 
