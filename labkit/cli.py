@@ -272,7 +272,8 @@ def init(folder: Path, debug: Debug = False) -> None:
     with errors_explained(debug):
         from labkit.datasets.init_folder import init_folder
 
-        print(f"{init_folder(folder)}: replace the class names, then: labkit data check folder")
+        written = init_folder(folder)
+        print(f"{written}: replace the class names, then: labkit data check folder {folder}")
 
 
 def _values(pairs: list[str]) -> dict[str, str]:

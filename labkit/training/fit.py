@@ -88,6 +88,7 @@ def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
     if ranks.first:
         report(start_run(run, device=experiment.device.type))
         report("\n".join(describe_networks(experiment)))
+        report(getattr(experiment.train_split, "note", ""))  # such as: the plain VOC split
     ranks.barrier()
     try:
         synchronise_batch_norm(network, experiment.device, ranks)
