@@ -43,6 +43,7 @@ DOORS = {
     "papermill": {"batch"},
     "nbclient": {"batch"},
     "snakemake": {"batch"},
+    "anywidget": {"explore"},
     "ipywidgets": {"explore"},
 }
 README_BYTES = 8192
