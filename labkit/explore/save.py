@@ -1,0 +1,153 @@
+"""An explorer's view as one picture, and its state as the options of `labkit explore`."""
+
+import io
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont
+
+from labkit.errors import SettingsError, nearest_name
+from labkit.explore.pictures import INK
+from labkit.explore.view import Control, Explorer, Panel, View, as_dict
+
+DPI = 300
+CELL = 960  # pixels: 3.2 inches, half of a page's width; twice the widest panel
+COLUMNS = 2
+GAP, MARGIN = 48, 40  # pixels
+TITLE, TEXT = 35, 29  # pixels: 8.5 and 7 points at 300 dpi
+LEADING = 1.3
+BACKGROUND = (255, 255, 255)
+
+
+def view_png(view: View) -> bytes:
+    """A view as one PNG at 300 dpi: panels with titles and notes, two to a row, and the readout.
+
+    The same view gives the same bytes.
+    """
+    cells = [_cell(one) for one in view.panels]
+    rows = [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
+    width = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
+    text = _text_block(view.readout, width - 2 * MARGIN)
+    heights = [max(one.height for one in row) + GAP for row in rows]
+    page = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + text.height), BACKGROUND)
+    y = MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        for column, one in enumerate(row):
+            page.paste(one, (MARGIN + column * (CELL + GAP), y))
+        y += height
+    page.paste(text, (MARGIN, y))
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG", dpi=(DPI, DPI), compress_level=6)
+    return buffer.getvalue()
+
+
+def state_options(state: Any) -> dict[str, str]:
+    """Every field of a state as text, so that a line holds whatever the defaults are."""
+    return {name: str(value) for name, value in as_dict(state).items()}
+
+
+def state_from_options(explorer: Explorer, options: Mapping[str, str]) -> Any:
+    """The state an explorer begins with, changed by options; the inverse of `state_options`.
+
+    Args:
+        options: by field; of a choice the beginning is enough where one option alone has it.
+
+    Raises:
+        SettingsError: an unknown field, or a value outside its control; one line each.
+    """
+    controls = {one.name: one for one in explorer.controls}
+    kinds = {one.name: type(getattr(explorer.state, one.name)) for one in fields(explorer.state)}
+    values, faults = {}, []
+    for name, text in options.items():
+        try:
+            if name not in kinds:
+                raise SettingsError(f"no such setting; {nearest_name(name[:80], kinds)}")
+            values[name] = _value(text, kinds[name], controls.get(name))
+        except SettingsError as error:
+            faults.append(f"explore {explorer.name}, setting {name[:80]}: {error}")
+    if faults:
+        raise SettingsError("\n".join(faults), names=options)
+    return replace(explorer.state, **values)
+
+
+def explore_command(name: str, place: Mapping[str, str], state: Any) -> str:
+    """The command that draws a state: `labkit explore NAME ... --save NAME.png`.
+
+    Args:
+        place: where runs and data are, as text; values that are the default are left out before.
+    """
+    values = {**place, **state_options(state)}
+    pairs = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    return shlex.join(["labkit", "explore", name, *pairs, "--save", f"{name}.png"])
+
+
+def _value(text: str, kind: type, control: Control | None) -> Any:
+    if control is not None and control.kind == "choice":
+        return _option(text, control.options)
+    try:
+        value = kind(text)
+    except ValueError:
+        raise SettingsError(f"got {text[:80]!r}; expected a number.") from None
+    if control is not None and not control.low <= value <= control.high:
+        raise SettingsError(
+            f"got {text[:80]}; expected a number from {control.low:g} to {control.high:g}."
+        )
+    return value
+
+
+def _option(text: str, options: tuple[str, ...]) -> str:
+    if text in options:
+        return text
+    begin = [one for one in options if text and one.startswith(text)]
+    if len(begin) == 1:
+        return begin[0]
+    if begin:
+        raise SettingsError(f"got {text[:80]!r}; several begin so: {', '.join(begin[:10])}.")
+    raise SettingsError(f"got {text[:80]!r}; {nearest_name(text[:80], options)}")
+
+
+def _cell(one: Panel) -> Image.Image:
+    """A panel at a cell's width, its title above it and its note below."""
+    with Image.open(io.BytesIO(one.content), formats=("PNG",)) as content:
+        size = (CELL, round(CELL * content.height / content.width))
+        picture = content.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    title, note = _text_block([one.title], CELL, TITLE), _text_block([one.note], CELL)
+    cell = Image.new("RGB", (CELL, title.height + picture.height + note.height), BACKGROUND)
+    cell.paste(title, (0, 0))
+    cell.paste(picture, (0, title.height))
+    cell.paste(note, (0, title.height + picture.height))
+    return cell
+
+
+def _text_block(texts: Iterable[str], width: int, size: int = TEXT) -> Image.Image:
+    """Texts below each other, wrapped at words, as a picture of this width."""
+    letters = _font(size)
+    lines = [line for text in texts if text for line in _wrapped(text, width, letters)]
+    block = Image.new("RGB", (width, round(LEADING * size * len(lines)) + 8), BACKGROUND)
+    pen = ImageDraw.Draw(block)
+    for number, line in enumerate(lines):
+        pen.text((0, round(LEADING * size * number) + 4), line, font=letters, fill=INK)
+    return block
+
+
+@lru_cache(maxsize=4)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """The font of matplotlib's figures, which comes with matplotlib."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)
+
+
+def _wrapped(text: str, width: int, letters: ImageFont.FreeTypeFont) -> Iterator[str]:
+    measure: Callable[[str], float] = letters.getlength
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}".strip()
+        if line and measure(longer) > width:
+            yield line
+            longer = word
+        line = longer
+    yield line
