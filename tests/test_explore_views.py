@@ -101,7 +101,7 @@ def test_every_control_changes_the_view(number, runs):
 
 
 def command_values(explorer, state):
-    ((_, line),) = explorer.commands(state).items()
+    line = list(explorer.commands(state).values())[-1]
     words = shlex.split(line)
     return words[:3], parse_sets(words[4::2])
 

@@ -19,6 +19,7 @@ from labkit.explore.pictures import (
     outlined,
     striped,
 )
+from labkit.explore.save import explore_command
 from labkit.explore.teachers import Teachers, find_teachers, missing
 from labkit.explore.view import (
     Control,
@@ -99,7 +100,10 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
         return draw_contribution(state, experiment, centres.get(key))
 
     def commands(state: ContributionState) -> dict[str, str]:
-        return {"all figures": _command(settings, state)}
+        return {
+            "this picture": explore_command("contribution", settings, state),
+            "all figures": _command(settings, state),
+        }
 
     return Explorer("contribution", "Contribution explorer", state, controls, draw, commands)
 

@@ -15,6 +15,7 @@ from labkit.explore.pictures import (
     levels,
 )
 from labkit.explore.readback import RANGE, histogram_panel, read_back, readout
+from labkit.explore.save import explore_command
 from labkit.explore.view import (
     Control,
     Explorer,
@@ -60,7 +61,10 @@ def noising(settings: NoisingSettings) -> Explorer:
 
     def commands(state: NoisingState) -> dict[str, str]:
         values = changed(given | as_dict(state), defaults)
-        return {"this frame": command_line("run", "noising", values)}
+        return {
+            "this picture": explore_command("noising", settings, state),
+            "all figures": command_line("run", "noising", values),
+        }
 
     controls = (
         Control(name="frame", label="frame", high=len(frames.split) - 1),

@@ -1,5 +1,6 @@
 """An explorer's view as one picture, and its state as the options of `labkit explore`."""
 
+import importlib
 import io
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,9 +12,11 @@ from typing import Any
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
-from labkit.errors import SettingsError, nearest_name
+from labkit.errors import RecordError, SettingsError, nearest_name
 from labkit.explore.pictures import INK
-from labkit.explore.view import Control, Explorer, Panel, View, as_dict
+from labkit.explore.view import Control, Explorer, Missing, Panel, Place, View, as_dict, changed
+from labkit.records import write_bytes
+from labkit.settings import AttributionSettings, NoisingSettings, Settings
 
 DPI = 300
 CELL = 960  # pixels: 3.2 inches, half of a page's width; twice the widest panel
@@ -22,6 +25,12 @@ GAP, MARGIN = 48, 40  # pixels
 TITLE, TEXT = 35, 29  # pixels: 8.5 and 7 points at 300 dpi
 LEADING = 1.3
 BACKGROUND = (255, 255, 255)
+PLACE = ("dataset", "data_root", "runs")  # settings that say where runs and data are
+EXPLORERS: dict[str, tuple[str, type[Settings]]] = {  # their modules import this one
+    "noising": ("labkit.explore.noised_frame", NoisingSettings),
+    "teacher": ("labkit.explore.teacher_frame", AttributionSettings),
+    "contribution": ("labkit.explore.contribution_frame", AttributionSettings),
+}
 
 
 def view_png(view: View) -> bytes:
@@ -44,6 +53,46 @@ def view_png(view: View) -> bytes:
     buffer = io.BytesIO()
     page.save(buffer, "PNG", dpi=(DPI, DPI), compress_level=6)
     return buffer.getvalue()
+
+
+def save_picture(name: str, values: Mapping[str, str], path: Path) -> list[str]:
+    """Draw one state of an explorer and write its picture.
+
+    Args:
+        name: of `EXPLORERS`.
+        values: fields of the state, and where runs and data are; others are as the explorer begins.
+        path: of a PNG file; its folder exists.
+
+    Returns:
+        The picture's path, and the readout.
+
+    Raises:
+        SettingsError: a value that the explorer does not have.
+        RecordError: there is no run to explore.
+        FileError: the file cannot be written.
+    """
+    explorer = open_explorer(name, values)
+    fields_given = {key: value for key, value in values.items() if key not in PLACE}
+    view = explorer.draw(state_from_options(explorer, fields_given))
+    write_bytes(path, view_png(view))
+    return [str(path), *view.readout]
+
+
+def open_explorer(name: str, values: Mapping[str, str]) -> Explorer:
+    """An explorer at the place that values name; its state is the one it begins with.
+
+    Raises:
+        SettingsError: a place that is not one.
+        RecordError: there is no run to explore.
+    """
+    place = {key: value for key, value in values.items() if key in PLACE}
+    if name == "noising":  # its split is as long as the frame asks for
+        place |= {key: value for key, value in values.items() if key == "frame"}
+    module, settings = EXPLORERS[name]
+    explorer = getattr(importlib.import_module(module), name)(settings(**place))
+    if isinstance(explorer, Missing):
+        raise RecordError(f"explore {name}: {explorer.sentence} First: labkit train teacher.")
+    return explorer
 
 
 def state_options(state: Any) -> dict[str, str]:
@@ -75,13 +124,15 @@ def state_from_options(explorer: Explorer, options: Mapping[str, str]) -> Any:
     return replace(explorer.state, **values)
 
 
-def explore_command(name: str, place: Mapping[str, str], state: Any) -> str:
+def explore_command(name: str, settings: Place, state: Any) -> str:
     """The command that draws a state: `labkit explore NAME ... --save NAME.png`.
 
     Args:
-        place: where runs and data are, as text; values that are the default are left out before.
+        settings: that the explorer was opened with; of them data set and folders are kept, where
+            they are not the default.
     """
-    values = {**place, **state_options(state)}
+    place = {one: getattr(settings, one) for one in PLACE}
+    values = changed(place, AttributionSettings().model_dump()) | state_options(state)
     pairs = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     return shlex.join(["labkit", "explore", name, *pairs, "--save", f"{name}.png"])
 

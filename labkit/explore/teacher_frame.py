@@ -22,15 +22,15 @@ from labkit.explore.pictures import (
     fitted,
 )
 from labkit.explore.regions import largest_region
+from labkit.explore.save import explore_command
 from labkit.explore.teachers import (
-    Place,
     Teachers,
     find_teachers,
     missing,
     one_frame,
     training_line,
 )
-from labkit.explore.view import Control, Explorer, Missing, Panel, View, panel
+from labkit.explore.view import Control, Explorer, Missing, Panel, Place, View, panel
 from labkit.method import (
     IGNORE_INDEX,
     assisted_input,
@@ -104,7 +104,10 @@ def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     def commands(state: TeacherState) -> dict[str, str]:
         run = teachers.runs[state.run]
         noise = {"pixel_std": state.pixel_std} if run.kind == "assisted" else {}
-        return {"train such a teacher": training_line(run, noise | {"seed": state.seed})}
+        return {
+            "this picture": explore_command("teacher", settings, state),
+            "train such a teacher": training_line(run, noise | {"seed": state.seed}),
+        }
 
     def draw(state: TeacherState) -> View:
         return draw_teacher(state, teachers.experiment(state.run))

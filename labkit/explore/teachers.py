@@ -4,14 +4,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from labkit.attribution.request import scoring_batch
 from labkit.datasets import ScoringBatch
 from labkit.errors import TrainingError
-from labkit.explore.view import Explorer, Missing
+from labkit.explore.view import Explorer, Missing, Place
 from labkit.records import Run, runs_folder, scan_runs
 from labkit.settings import LOCAL_FIELDS, make_settings
 from labkit.training.experiment import Experiment, load_experiment, plan_run
@@ -24,14 +24,6 @@ SMALL_TEACHER = {
     "score_size": "32x64", "crop_height": 32, "crop_width": 64, "train_steps": 400,
     "consistency_weight": 0, "label_scale": 4, "log_every_steps": 5, "evaluate_every_steps": 400,
 }  # fmt: skip
-
-
-class Place(Protocol):
-    """Settings that say where runs and data are."""
-
-    dataset: str
-    data_root: str
-    runs: str
 
 
 class Teachers:

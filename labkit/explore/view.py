@@ -7,7 +7,7 @@ import html
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from labkit.explore.pictures import png
 
 WIDEST = 960  # pixels of all pictures side by side
 GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px"
+
+
+class Place(Protocol):
+    """Settings that say where runs and data are."""
+
+    dataset: str
+    data_root: str
+    runs: str
 
 
 @dataclass(frozen=True, kw_only=True)
