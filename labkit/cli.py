@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 import labkit
-from labkit.batch.exits import errors_explained, job
+from labkit.batch.data_commands import data_app
+from labkit.batch.exits import Debug, errors_explained, job
 from labkit.errors import DataError, NotebookError, SettingsError
 
 app = typer.Typer(
@@ -15,13 +16,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Data sets: describe one, check its files, start a folder of your own.")
 app.add_typer(data_app, name="data", no_args_is_help=True)
 
 Set = Annotated[
     list[str], typer.Option("--set", metavar="name=value", help="A setting; repeat for more.")
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Receipt = Annotated[Path | None, typer.Option(hidden=True, help="For schedulers: written last.")]
 
 
@@ -234,46 +233,6 @@ def networks(debug: Debug = False) -> None:
 
         for line in network_lines():
             print(line)
-
-
-@data_app.command()
-def check(
-    dataset: str,
-    root: Annotated[
-        str, typer.Argument(help="Folder that holds the data sets; default LABKIT_DATA.")
-    ] = "",
-    split: Annotated[list[str], typer.Option(help="A split; repeat for more. Default: all.")] = [],  # noqa: B006
-    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Check every file of a data set; exit code 2 where it has faults."""
-    with errors_explained(debug):
-        from labkit.batch.listing import check_lines
-
-        passed, lines = check_lines(dataset, root, splits=split, as_json=json_)
-        for line in lines:
-            print(line)
-        if not passed:
-            raise typer.Exit(2)
-
-
-@data_app.command()
-def describe(dataset: str, debug: Debug = False) -> None:
-    """Print what to download for a data set, from where, in which layout, under which terms."""
-    with errors_explained(debug):
-        from labkit.datasets.describe import describe_dataset
-
-        print(describe_dataset(dataset))
-
-
-@data_app.command()
-def init(folder: Path, debug: Debug = False) -> None:
-    """Write a first dataset.json for a folder of images and labels of your own."""
-    with errors_explained(debug):
-        from labkit.datasets.init_folder import init_folder
-
-        written = init_folder(folder)
-        print(f"{written}: replace the class names, then: labkit data check folder {folder}")
 
 
 def _values(pairs: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -14,6 +15,7 @@ from labkit.batch.signals import exit_with_parent, keep_going_without_readers
 from labkit.errors import LabkitError
 
 USERS_FAULT = 2  # exit code of errors before anything was started
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 @contextlib.contextmanager

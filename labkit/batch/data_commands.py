@@ -1,0 +1,50 @@
+"""`labkit data`: describe, check and show data sets, and start a folder of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labkit.batch.exits import Debug, errors_explained
+
+data_app = typer.Typer(help="Data sets: describe one, check its files, start a folder of your own.")
+
+
+@data_app.command()
+def check(
+    dataset: str,
+    root: Annotated[
+        str, typer.Argument(help="Folder that holds the data sets; default LABKIT_DATA.")
+    ] = "",
+    split: Annotated[list[str], typer.Option(help="A split; repeat for more. Default: all.")] = [],  # noqa: B006
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Check every file of a data set; exit code 2 where it has faults."""
+    with errors_explained(debug):
+        from labkit.batch.listing import check_lines
+
+        passed, lines = check_lines(dataset, root, splits=split, as_json=json_)
+        for line in lines:
+            print(line)
+        if not passed:
+            raise typer.Exit(2)
+
+
+@data_app.command()
+def describe(dataset: str, debug: Debug = False) -> None:
+    """Print what to download for a data set, from where, in which layout, under which terms."""
+    with errors_explained(debug):
+        from labkit.datasets.describe import describe_dataset
+
+        print(describe_dataset(dataset))
+
+
+@data_app.command()
+def init(folder: Path, debug: Debug = False) -> None:
+    """Write a first dataset.json for a folder of images and labels of your own."""
+    with errors_explained(debug):
+        from labkit.datasets.init_folder import init_folder
+
+        written = init_folder(folder)
+        print(f"{written}: replace the class names, then: labkit data check folder {folder}")
