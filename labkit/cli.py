@@ -41,6 +41,14 @@ class Notebook(StrEnum):
     attribution = "attribution"
 
 
+class Explorer(StrEnum):
+    """What `labkit explore` draws."""
+
+    noising = "noising"
+    teacher = "teacher"
+    contribution = "contribution"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"labkit {labkit.__version__}")
@@ -232,6 +240,25 @@ def networks(debug: Debug = False) -> None:
         from labkit.batch.listing import network_lines
 
         for line in network_lines():
+            print(line)
+
+
+@app.command()
+def explore(
+    explorer: Explorer,
+    set_: Set = [],  # noqa: B006
+    save: Annotated[
+        Path | None, typer.Option(help="PNG file of the picture; default: <explorer>.png.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw one state of an explorer: --set run=RUN, --set frame=3 and every other control."""
+    with errors_explained(debug):
+        values = _values(set_)
+        from labkit.explore.save import save_picture
+
+        path = save or Path(f"{explorer.value}.png")
+        for line in save_picture(explorer.value, values, path):
             print(line)
 
 

@@ -1,0 +1,107 @@
+"""An explorer's state as a command: the line, run, gives the bytes of the state's picture."""
+
+import io
+import shlex
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from labkit import explore
+from labkit.cli import app
+from labkit.errors import SettingsError
+from labkit.explore.save import save_picture, state_from_options, state_options, view_png
+from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.training.fit import fit
+from tests.training import teacher
+
+SIZES = {"train_steps": 3, "val_size": 6, "resize": "32x64", "crop_height": 32, "crop_width": 64}
+STATES = {
+    "noising": (
+        {},
+        {"pixel_std": 0.3, "label_scale": 1.5, "frame": 299, "seed": 7},
+        {"class_codes": "fixed", "void_policy": "zero", "class_std": 0.1 + 0.2},
+    ),
+    "teacher": (
+        {},
+        {"frame": 3, "x": 20, "y": 80, "edit": "removed (void)", "errors_of": "zero label"},
+        {"pixel_std": 1.25, "seed": 12, "category": "road", "edit": "sky"},
+    ),
+    "contribution": (
+        {},
+        {"category": "road", "region": "true", "frame": 2, "noisings": 2},
+        {"attribution_layer": "raw", "pixel_std": 0.5, "seed": 3, "region": "true"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("save")
+    fit(teacher(folder, score_size="32x64", **SIZES))
+    return str(folder)
+
+
+def opened(name, runs):
+    settings = NoisingSettings if name == "noising" else AttributionSettings
+    return getattr(explore, name)(settings(runs=runs))
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_line_to_paste_gives_the_picture_s_bytes(name, runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    explorer = opened(name, runs)
+    for number, values in enumerate(STATES[name]):
+        state = replace(explorer.state, **values)
+        words = shlex.split(explorer.commands(state)["this picture"])
+        assert words[:3] == ["labkit", "explore", name]
+        words[-1] = f"{number}.png"
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / f"{number}.png").read_bytes() == view_png(explorer.draw(state))
+        assert done.stdout.startswith(f"{number}.png\n")
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_survives_its_options(name, runs):
+    explorer = opened(name, runs)
+    for values in STATES[name]:
+        state = replace(explorer.state, **values)
+        assert state_from_options(explorer, state_options(state)) == state
+
+
+def test_a_picture_is_as_wide_as_a_page_and_holds_every_panel(runs):
+    explorer = opened("teacher", runs)
+    view = explorer.draw(explorer.state)
+    with Image.open(io.BytesIO(view_png(view))) as picture:
+        assert round(picture.info["dpi"][0]) == 300
+        assert 6 < picture.width / 300 < 7.2
+        longer = picture.height
+    fewer = explore.View(view.panels[:2], view.readout)
+    with Image.open(io.BytesIO(view_png(fewer))) as picture:
+        assert picture.height < longer / 2
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"frme": "1"}, "did you mean frame?"),
+        ({"frame": "6"}, "expected a number from 0 to 5"),
+        ({"seed": "x"}, "got 'x'; expected a number"),
+        ({"pixel_std": "nan"}, "expected a number from 0 to 2"),
+        ({"category": "p"}, "several begin so: pavement, pole, person"),
+        ({"category": "bus"}, "known:"),
+        ({"runs": "nowhere at all"}, "no complete assisted teacher"),
+    ],
+)
+def test_a_value_outside_its_control_is_refused(values, words, runs, tmp_path):
+    with pytest.raises((SettingsError, ValueError)) as caught:
+        save_picture("teacher", {"runs": runs} | values, tmp_path / "x.png")
+    assert words in str(caught.value)
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_the_beginning_of_a_run_s_id_is_enough(runs):
+    explorer = opened("teacher", runs)
+    assert state_from_options(explorer, {"run": "streets-teacher"}).run == explorer.state.run
