@@ -9,7 +9,8 @@ Denominators and weights follow one convention:
   that need labels leave void pixels out of sum and denominator.
 * `weight` multiplies the term. Defaults are the customary weights of public code. Where that code
   has another denominator, the default is converted, at the resolution it was tuned for, and the
-  docstring says from what.
+  docstring says from what. The weight `calibrated` ("at:calibrated") is measured when a run is
+  prepared, see `calibrate`.
 * Features are encoder stages (`stage`, an index into Outputs.features). Public code often taps the
   decoder's last feature instead.
 * Computed in float32, whatever autocast says; the teacher never receives a gradient.
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from labkit.distillers.base import Distiller
     from labkit.method import Outputs
 
-SHARED = ("base", "calibrate")  # files of this folder that hold no distiller
+SHARED = ("base", "calibrate", "combined")  # files of this folder that hold no distiller
+CALIBRATED = "calibrated"  # the weight that is measured on the run's own networks and batches
 
 
 def available() -> list[str]:
@@ -39,13 +41,14 @@ def available() -> list[str]:
     return sorted(name for name in names if name not in SHARED and not name.startswith("_"))
 
 
-def parse_distillation(distillation: str) -> dict[str, float | None]:
-    """Names with their weights: "cwd:3+skd:10" or "cwd"; None where the text gives no weight.
+def parse_distillation(distillation: str) -> dict[str, float | str | None]:
+    """Names with their weights: "cwd:3+skd:calibrated" or "cwd"; None where none is given.
 
     Raises:
-        SettingsError: an unknown name, one named twice, or a weight that is no number >= 0.
+        SettingsError: an unknown name, one named twice, or a weight that is neither a number >= 0
+            nor "calibrated".
     """
-    weights: dict[str, float | None] = {}
+    weights: dict[str, float | str | None] = {}
     for part in distillation.split("+"):
         name, colon, text = (piece.strip() for piece in part.partition(":"))
         if name not in available():
@@ -95,6 +98,8 @@ def resolve_distillation(
             faults.append(f"distiller option {key}: unknown; {nearest_name(key, known)}")
         elif setting == "weight" and weights[name] is not None:
             faults.append(f"distiller option {key}: the weight is also given by {distillation!r}.")
+        elif setting == "weight" and value == CALIBRATED:
+            settings[name]["weight"] = CALIBRATED
         else:
             try:
                 settings[name][setting] = _converted(value, settings[name][setting])
@@ -123,14 +128,15 @@ def build_distiller(
             draws do not depend on the others named.
 
     Returns:
-        A Distiller on the device of the student's logits.
+        A Distiller on the device of the student's logits. Calibrated weights are NaN until
+        `set_weights`.
 
     Raises:
         SettingsError: as `resolve_distillation`, or a value is out of range for these networks.
     """
     import torch
 
-    from labkit.distillers.base import DistillerSum
+    from labkit.distillers.combined import DistillerSum
     from labkit.method import stream_seed
 
     parts = []
@@ -138,11 +144,13 @@ def build_distiller(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream_seed(f"distiller {name}", seed))
             try:
-                part = _distiller_class(name)(student, teacher, **settings)
+                part = _distiller_class(name)(student, teacher, **_numeric(settings))
             except ValueError as fault:
                 message = f"distillation: {name}: {fault}"
                 raise SettingsError(message, names=["distillation"]) from fault
         part.seed = seed
+        if settings["weight"] == CALIBRATED:
+            part.weight = math.nan
         parts.append(part)
     return DistillerSum(parts).to(student.logits.device)
 
@@ -164,7 +172,14 @@ def _distiller_class(name: str) -> type:
     return classes[0]
 
 
-def _weight(name: str, text: str) -> float:
+def _numeric(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without a weight that is still to be measured."""
+    return {name: value for name, value in settings.items() if value != CALIBRATED}
+
+
+def _weight(name: str, text: str) -> float | str:
+    if text == CALIBRATED:
+        return CALIBRATED
     try:
         weight = float(text)
     except ValueError:
@@ -172,7 +187,7 @@ def _weight(name: str, text: str) -> float:
     if not 0 <= weight < math.inf:
         raise SettingsError(
             f"distillation: the weight of {name} is {text!r}; "
-            "expected a finite number of at least 0, as in 'cwd:3'.",
+            "expected a finite number of at least 0, as in 'cwd:3', or 'cwd:calibrated'.",
             names=["distillation"],
         )
     return weight

@@ -1,7 +1,6 @@
 """Distiller: a loss between two networks' Outputs, with whatever it must learn or remember."""
 
 import inspect
-from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -70,10 +69,12 @@ class Distiller(nn.Module):
         return stream
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.draws)
+        return torch.tensor([self.draws, self.weight], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.draws = int(state)
+        """Count of draws and weight: a calibrated weight is restored, not measured again."""
+        draws, self.weight = state.tolist()
+        self.draws = int(draws)
 
     def note(self, text: str) -> None:
         """Adds a line to `describe`."""
@@ -121,23 +122,6 @@ class FeatureDistiller(Distiller):
         if "features" in self.adapters:
             f = self.adapters["features"](f)
         return same_size(f, g)
-
-
-class DistillerSum(Distiller):
-    """Several distillers; the terms of all."""
-
-    def __init__(self, distillers: Iterable[Distiller]) -> None:
-        super().__init__(weight=1.0)
-        self.parts = nn.ModuleDict({distiller.name: distiller for distiller in distillers})
-
-    def forward(self, student: Outputs, teacher: Outputs, target: Tensor) -> dict[str, Tensor]:
-        terms = {}
-        for distiller in self.parts.values():
-            terms |= distiller(student, teacher, target)
-        return terms
-
-    def describe(self) -> list[str]:
-        return [line for distiller in self.parts.values() for line in distiller.describe()]
 
 
 def logit_pair(

@@ -2,10 +2,12 @@
 
 Customary weights belong to other networks, sizes and denominators. Here a weight is proposed such
 that, averaged over a few batches, the gradient norm of each weighted term at the student's last
-encoder stage is `share` times that of the cross-entropy.
+encoder stage is `share` times that of the cross-entropy. There is no fallback: a term without a
+gradient there is refused by name.
 """
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -57,22 +59,21 @@ def calibrated_weights(
         Distiller -> weight, 3 significant digits.
 
     Raises:
-        ValueError: no batch, no cross-entropy, or a term without a gradient.
+        ValueError: no batch, no cross-entropy, or a term whose gradient is 0 or not finite.
     """
     means = _means(norms)
     if not means.get(REFERENCE):
         raise ValueError(
-            f"calibrated_weights: norms of {sorted(means)}; "
-            f"expected at least one batch with a positive {REFERENCE!r}."
+            f"norms of {sorted(means)}; expected at least one batch with a positive {REFERENCE!r}."
         )
     weights = {}
     for name, norm in means.items():
         if name == REFERENCE:
             continue
-        if not norm > 0:
+        if not 0 < norm < math.inf:
             raise ValueError(
-                f"calibrated_weights: {name} has gradient norm {norm} at the shared layer; "
-                "expected a positive one. It may tap an earlier stage."
+                f"{name} has gradient norm {norm} at the student's last encoder stage; expected a "
+                "positive one. It may tap an earlier stage: give its weight as a number."
             )
         weights[name] = float(f"{share * means[REFERENCE] / norm:.3g}")
     return weights

@@ -16,6 +16,8 @@ def final_distillation(
 ) -> tuple[str, dict[str, Any]]:
     """Return the distillation with every weight written out, and all options with final values.
 
+    A weight that is calibrated stays the word: it is measured when the run is prepared.
+
     Two texts of one meaning ("cwd" with its default weight, "kd:1+cwd:3" in any order) become one.
 
     Args:
@@ -30,10 +32,10 @@ def final_distillation(
     Raises:
         SettingsError: unknown distillers or options, or values of another type; one line each.
     """
-    from labkit.distillers import parse_distillation, resolve_distillation  # torch, late
+    from labkit import distillers  # torch, late
 
     _refuse_unusable(given)
-    weights = parse_distillation(distillation)
+    weights = distillers.parse_distillation(distillation)
     if not weights_given:
         weights = {
             name: None if f"{name}.weight" in given else weight for name, weight in weights.items()
@@ -44,13 +46,13 @@ def final_distillation(
         for name, value in offered.items()
         if name.partition(".")[0] in weights and name not in fixed
     }
-    final = resolve_distillation(_text(weights), options | dict(given))
+    final = distillers.resolve_distillation(_text(weights), options | dict(given))
     for name, settings in final.items():
-        if settings["weight"] < 0:
+        if settings["weight"] != distillers.CALIBRATED and settings["weight"] < 0:
             raise SettingsError(
                 f"setting {name}.weight: got {settings['weight']}; expected a number of at least 0."
             )
-    written = _text({name: float(final[name]["weight"]) for name in sorted(final)})
+    written = _text({name: final[name]["weight"] for name in sorted(final)})
     return written, {
         f"{name}.{option}": value
         for name in sorted(final)
@@ -59,10 +61,10 @@ def final_distillation(
     }
 
 
-def _text(weights: Mapping[str, float | None]) -> str:
+def _text(weights: Mapping[str, float | str | None]) -> str:
     """Return "cwd:3+skd": numbers without loss and without a trailing ".0"."""
     return "+".join(
-        name if weight is None else f"{name}:{repr(weight).removesuffix('.0')}"
+        name if weight is None else f"{name}:{str(weight).removesuffix('.0')}"
         for name, weight in weights.items()
     )
 

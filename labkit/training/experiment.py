@@ -27,6 +27,7 @@ from labkit.method import (
 )
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
+from labkit.training.calibration import calibrate_weights
 from labkit.training.device import choose_device, full_float32, to_device
 from labkit.training.distributed import ALONE, Ranks
 from labkit.training.planning import plan_run, weights_source
@@ -126,7 +127,11 @@ class Experiment:
 
 
 def prepare(run: Run) -> Experiment:
-    """Network, noising, teacher and distiller of a run; nothing is trained or written."""
+    """Network, noising, teacher and distiller of a run; nothing is trained or written.
+
+    Raises:
+        SettingsError: a setting does not fit the networks, or a weight cannot be calibrated.
+    """
     settings = run.settings
     experiment = _assemble(run, auxiliary_weight=settings.auxiliary_weight)
     if run.teacher is None:
@@ -140,7 +145,10 @@ def prepare(run: Run) -> Experiment:
         teacher=_example_outputs(teacher),
         seed=settings.seed,
     )
-    return replace(experiment, teacher=teacher, distiller=distiller.to(experiment.device))
+    distiller = distiller.to(experiment.device)
+    experiment = replace(experiment, teacher=teacher, distiller=distiller)
+    calibrate_weights(experiment, distillation_noising(experiment))
+    return experiment
 
 
 def load_experiment(run: Run, **changes: Any) -> Experiment:

@@ -87,7 +87,7 @@ def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
 
     if ranks.first:
         report(start_run(run, device=experiment.device.type))
-        report("\n".join(describe_networks(experiment)))
+        report("\n".join([*describe_networks(experiment), *describe_distillers(experiment)]))
         report(getattr(experiment.train_split, "note", ""))  # such as: the plain VOC split
     ranks.barrier()
     try:
@@ -100,6 +100,7 @@ def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
             evaluation=evaluation,
             device=experiment.device,
             ranks=ranks,
+            first_row=_distillation_facts(experiment),
         )
         if not counts:  # an earlier process stopped between the last checkpoint and the manifest
             evaluation()
@@ -135,6 +136,15 @@ def describe_networks(experiment: Experiment) -> list[str]:
     return lines
 
 
+def describe_distillers(experiment: Experiment) -> list[str]:
+    """Lines of the distillers with the weights they have, and of the layers added for them."""
+    distiller = experiment.distiller
+    if distiller is None:
+        return []
+    weights = "+".join(f"{name}:{weight:g}" for name, weight in distiller.weights.items())
+    return [f"distillation: {weights}", *distiller.describe()]
+
+
 def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) -> None:
     """Write metrics.json, frames.npz and model.safetensors."""
     folder, split = experiment.run.folder, experiment.val_split
@@ -155,4 +165,12 @@ def _facts(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
         "device": experiment.device.type,
         "precision": experiment.precision,
         "processes": ranks.world,
-    }
+    } | _distillation_facts(experiment)
+
+
+def _distillation_facts(experiment: Experiment) -> dict[str, Any]:
+    """Weights the distillers had, calibrated ones included, and the layers added for them."""
+    distiller = experiment.distiller
+    if distiller is None:
+        return {}
+    return {"distillation_weights": distiller.weights, "adapters": distiller.describe()}

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ def train(
     evaluation: Evaluation,
     device: torch.device,
     ranks: Ranks = ALONE,
+    first_row: Mapping[str, Any] | None = None,
 ) -> None:
     """Train to settings.train_steps, from the run's checkpoint where it has one.
 
@@ -45,6 +46,7 @@ def train(
         run: its folder takes the checkpoint and log.jsonl, whose seconds count all sessions.
         evaluation: () -> mIoU by reading, called every evaluate_every_steps and at the end.
         ranks: the processes that train the run; the first writes its files.
+        first_row: what the log's row of step 0 says; None or empty = no such row.
 
     Raises:
         TrainingError: the loss is not finite, or memory ran out. The last checkpoint stays.
@@ -54,6 +56,8 @@ def train(
     session = Session(step, parts, run, evaluation, device, ranks)
     start, facts = session.load()
     rows = [row for row in run.log_rows() if row["step"] <= start]
+    if not start:
+        rows = [{"step": 0, "seconds": 0.0, **first_row}] if first_row else []
     seconds = rows[-1].get("seconds", 0.0) if rows else 0.0
     if start and facts["device"] != device.type:
         devices = {"device": device.type, "device_before": facts["device"]}
