@@ -1,0 +1,30 @@
+"""The command line. Heavy packages are imported inside the commands that need them.
+
+options: options that commands share.  training: train, run, matrix.  models: what a complete run
+does.  lists: runs, settings, networks.
+"""
+
+import typer
+
+from labkit.batch.data_commands import data_app
+from labkit.cli import lists, models, training
+from labkit.cli.options import Version
+
+app = typer.Typer(
+    help="Label Assisted Distillation: train, score and compare, unattended.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def main(version: Version = False) -> None:
+    """Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing was started;
+    124 time limit; 130 Ctrl-C; 129, 131, 143 other signals. Whatever stopped a command, the same
+    command goes on."""
+
+
+for commands in (training.COMMANDS, models.COMMANDS, lists.COMMANDS):
+    for command in commands:
+        app.command()(command)
+app.add_typer(data_app, name="data", no_args_is_help=True)
