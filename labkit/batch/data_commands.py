@@ -7,15 +7,17 @@ import typer
 
 from labkit.batch.exits import Debug, errors_explained
 
-data_app = typer.Typer(help="Data sets: describe one, check its files, start a folder of your own.")
+data_app = typer.Typer(
+    help="Data sets: describe one, check and show its files, start a folder of your own."
+)
+
+Root = Annotated[str, typer.Argument(help="Folder that holds the data sets; default LABKIT_DATA.")]
 
 
 @data_app.command()
 def check(
     dataset: str,
-    root: Annotated[
-        str, typer.Argument(help="Folder that holds the data sets; default LABKIT_DATA.")
-    ] = "",
+    root: Root = "",
     split: Annotated[list[str], typer.Option(help="A split; repeat for more. Default: all.")] = [],  # noqa: B006
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     debug: Debug = False,
@@ -29,6 +31,29 @@ def check(
             print(line)
         if not passed:
             raise typer.Exit(2)
+
+
+@data_app.command()
+def show(
+    dataset: str,
+    root: Root = "",
+    split: Annotated[str, typer.Option(help="The split.")] = "val",
+    count: Annotated[
+        int, typer.Option(min=1, max=60, help="Frames, spread evenly over the split.")
+    ] = 12,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A .png file; default runs/sheets/<dataset>-<split>.png."
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draw frames with the outlines of their labels, class names and class shares: one picture."""
+    with errors_explained(debug):
+        from labkit.batch.sheet import save_sheet
+
+        print(save_sheet(dataset, root, split=split, count=count, path=save))
 
 
 @data_app.command()

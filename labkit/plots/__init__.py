@@ -1,7 +1,7 @@
 """Figures from plain values. Scales are chosen here, one per figure, and shown; nothing is
 displayed or saved.
 
-panels: grids of equal pictures.  colours: one palette.  frames, contribution: pictures.  curves,
+panels: grids of equal pictures.  colours: one palette.  frames, contribution, sheet: pictures.  curves,
 study, study_maps: charts.
 """
 
@@ -20,6 +20,7 @@ from labkit.plots.frames import (
     picture,
     predictions_figure,
 )
+from labkit.plots.sheet import sheet_figure
 from labkit.plots.study import (
     gains_figure,
     learning_curves_figure,
@@ -48,5 +49,6 @@ __all__ = [
     "predictions_figure",
     "region_gains_figure",
     "sanity_figure",
+    "sheet_figure",
     "size_gains_figure",
 ]
