@@ -1,8 +1,8 @@
 """Figures from plain values. Scales are chosen here, one per figure, and shown; nothing is
 displayed or saved.
 
-panels: grids of equal pictures.  colours: one palette.  frames, contribution, sheet: pictures.  curves,
-study, study_maps: charts.
+panels: grids of equal pictures.  colours: one palette.  frames, contribution, sheet: pictures.
+curves, study, study_maps: charts.
 """
 
 from labkit.plots.contribution import (
