@@ -12,7 +12,13 @@ from labkit.networks.smp import OPTIONS, smp_call
 
 SMALL = "tu-mobilenetv3_small_100"
 HRNET = "tu-hrnet_w18_small_v2"
-EVERY = [("unet", SMALL), ("fpn", "resnet18"), ("pspnet", "resnet18"), ("deeplabv3", SMALL)]
+EVERY = [
+    ("unet", SMALL),
+    ("linknet", SMALL),
+    ("fpn", "resnet18"),
+    ("pspnet", "resnet18"),
+    ("deeplabv3", SMALL),
+]
 EVERY += [("fcn", "mobilenet_v2"), ("stdc", "stdc1"), ("ocrnet", HRNET), ("ocrnet", SMALL)]
 
 

@@ -13,8 +13,23 @@ from labkit.networks.table import auxiliary_names, multiply_adds, parameters
 
 SMALL = "tu-mobilenetv3_small_100"
 HRNET = "tu-hrnet_w18_small_v2"
-STRIDES = {"unet": 1, "fpn": 4, "pspnet": 8, "deeplabv3": 8, "fcn": 8, "stdc": 8, "ocrnet": 8}
-FAST = [("unet", SMALL), ("fpn", SMALL), ("pspnet", "resnet18"), ("deeplabv3", SMALL)]
+STRIDES = {
+    "unet": 1,
+    "linknet": 1,
+    "fpn": 4,
+    "pspnet": 8,
+    "deeplabv3": 8,
+    "fcn": 8,
+    "stdc": 8,
+    "ocrnet": 8,
+}
+FAST = [
+    ("unet", SMALL),
+    ("linknet", SMALL),
+    ("fpn", SMALL),
+    ("pspnet", "resnet18"),
+    ("deeplabv3", SMALL),
+]
 FAST += [("fcn", "resnet18"), ("stdc", "stdc1"), ("ocrnet", HRNET), ("ocrnet", SMALL)]
 ENCODERS = ("resnet18", "resnet50", "mobilenet_v2", SMALL)
 EVERY = [*itertools.product(STRIDES, ENCODERS), ("stdc", "stdc2"), ("unet", "mit_b0")]

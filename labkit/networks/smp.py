@@ -15,9 +15,10 @@ import segmentation_models_pytorch as smp
 
 from labkit.networks.base import SegmentationNetwork
 
-STRIDES = {"unet": 1, "fpn": 4, "pspnet": 8, "deeplabv3": 8}  # input pixels per logit
+STRIDES = {"unet": 1, "linknet": 1, "fpn": 4, "pspnet": 8, "deeplabv3": 8}  # input pixels per logit
 OPTIONS: dict[str, dict[str, Any]] = {  # of smp.create_model
     "unet": {},
+    "linknet": {},
     "fpn": {"upsampling": 1},
     "pspnet": {"encoder_depth": 5, "output_stride": 8, "upsampling": 1},
     "deeplabv3": {"encoder_output_stride": 8, "upsampling": 1},
