@@ -50,6 +50,7 @@ SHARED = frozenset(
         "augment",
         "base",
         "batches",
+        "canvas",
         "cache",
         "check",
         "classes",

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from labkit.datasets.base import DatasetInfo, Sample
+from labkit.datasets.canvas import Canvas, Region, axes
 from labkit.method.noising import IGNORE_INDEX
 from labkit.method.seeding import stream_seed
 
@@ -53,6 +54,11 @@ COLOURS = np.array([
 ])  # fmt: skip
 COLOUR_SPREAD = np.array([.04, .05, .08, .08, .06, .09, .16, .14])  # fmt: skip  # std, of an object
 TEXTURE = np.array([.035, .045, .05, .02, .10, .03, .06, .06])  # fmt: skip  # strength of blotches
+TEXTURE_BY_ID = np.zeros(IGNORE_INDEX + 1)
+TEXTURE_BY_ID[: len(TEXTURE)], TEXTURE_BY_ID[IGNORE_INDEX] = TEXTURE, 0.04
+KINDS = (CAR, PERSON, POLE, TREE, IGNORE_INDEX)  # of objects on the ground
+KIND_LIMITS = np.array([0.36, 0.27, 0.2, 0.12, 0.05]).cumsum()  # of a number from 0 to 1
+KIND_LIMITS /= KIND_LIMITS[-1]
 SENSOR_NOISE = 0.07  # std of the pixel noise
 
 
@@ -101,152 +107,136 @@ def make_scene(seed: int, *, height: int, width: int) -> tuple[np.ndarray, np.nd
         image (3, H, W) uint8 RGB; target (H, W) int64 with 255 = void (own bonnet, unknown things).
     """
     rng = np.random.Generator(np.random.Philox(seed))
-    canvas = _Canvas(rng, height, width)
+    scene = _Scene(rng, height, width)
     horizon, vanishing = rng.uniform(0.34, 0.48), rng.uniform(0.7, 1.3)
-    _paint_ground(canvas, horizon, vanishing)
-    _paint_backdrop(canvas, horizon)
-    for depth in np.sort(rng.uniform(0.04, 1, rng.integers(10, 17))):
-        _paint_object(canvas, depth**1.6, horizon, vanishing)
-    bonnet = canvas.y > 1 - 0.06 - 0.05 * np.cos((canvas.x - 1) * 1.6) + 0.05
-    canvas.target[bonnet] = IGNORE_INDEX
-    canvas.colour[bonnet] = rng.normal(0.3, 0.05, 3)
-    return _photograph(canvas), canvas.target
+    _paint_ground(scene, horizon, vanishing)
+    _paint_backdrop(scene, horizon)
+    for depth in np.sort(rng.uniform(0.04, 1, rng.integers(10, 17))).tolist():
+        _paint_object(scene, depth**1.6, horizon, vanishing)
+    scene.fill(_bonnet(height, width), IGNORE_INDEX, rng.normal(0.3, 0.05, 3))
+    return _photograph(scene), scene.target
 
 
-class _Canvas:
-    """Target and mean colour while a scene is painted; y runs 0-1 down, x 0-2 to the right."""
+class _Scene(Canvas):
+    """A canvas that draws its colours."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int) -> None:
         self.rng = rng
-        self.y, self.x = _grid(height, width)
-        self.target = np.full((height, width), SKY, dtype=np.int64)
-        self.colour = np.broadcast_to(self.draw_colour(SKY), (height, width, 3)).copy()
+        super().__init__(height, width, SKY, self.draw_colour(SKY))
 
     def draw_colour(self, category: int) -> np.ndarray:
         grey = self.rng.normal(0, COLOUR_SPREAD[category])
         return COLOURS[category] + grey + self.rng.normal(0, 0.4 * COLOUR_SPREAD[category], 3)
 
-    def paint(self, region: np.ndarray, category: int, colour: np.ndarray | None = None) -> None:
-        self.target[region] = category
-        known = category if category != IGNORE_INDEX else CAR
-        self.colour[region] = self.draw_colour(known) if colour is None else colour
-
-    def box(self, left: float, right: float, top: float, bottom: float) -> np.ndarray:
-        return (self.x >= left) & (self.x < right) & (self.y >= top) & (self.y < bottom)
-
-    def ellipse(self, x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
-        return ((self.x - x) / radius_x) ** 2 + ((self.y - y) / radius_y) ** 2 < 1
+    def paint(self, category: int, *regions: Region) -> None:
+        """Paint the regions of one object in a colour of its class; void has one of a car's."""
+        colour = self.draw_colour(category if category != IGNORE_INDEX else CAR)
+        for region in regions:
+            self.fill(region, category, colour)
 
 
 @lru_cache(maxsize=8)
-def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    y = (np.arange(height) + 0.5) / height
-    x = 2 * (np.arange(width) + 0.5) / width
-    return np.broadcast_to(y[:, None], (height, width)), np.broadcast_to(x[None], (height, width))
+def _bonnet(height: int, width: int) -> Region:
+    """The bonnet of one's own car, at the lower edge of every scene."""
+    y, x = axes(height, width)
+    mask = y > 1 - 0.06 - 0.05 * np.cos((x - 1) * 1.6) + 0.05
+    return Region(slice(None), slice(None), mask)
 
 
-def _paint_ground(canvas: _Canvas, horizon: float, vanishing: float) -> None:
+def _paint_ground(scene: _Scene, horizon: float, vanishing: float) -> None:
     """Pavement down from the horizon, road as a wedge to the vanishing point, a worn lane mark."""
-    rng = canvas.rng
-    canvas.paint(canvas.y >= horizon, PAVEMENT)
-    fall = np.clip(canvas.y - horizon, 0, None) / (1 - horizon)
+    rng = scene.rng
+    ground = scene.box(0, 2, horizon, 1)
+    scene.paint(PAVEMENT, ground)
+    fall = np.clip(scene.y - horizon, 0, None) / (1 - horizon)
     left, right = rng.uniform(0.9, 1.5), rng.uniform(0.9, 1.5)
     road = (
         (fall > 0)
-        & (canvas.x > vanishing - 0.04 - left * fall)
-        & (canvas.x < vanishing + 0.04 + right * fall)
+        & (scene.x > vanishing - 0.04 - left * fall)
+        & (scene.x < vanishing + 0.04 + right * fall)
     )
-    canvas.paint(road, ROAD)
+    scene.paint(ROAD, ground._replace(mask=road))
     middle = vanishing + (right - left) / 2 * fall
-    mark = (
-        road & (np.abs(canvas.x - middle) < 0.012 + 0.02 * fall) & (np.sin(9 / (fall + 0.12)) > 0)
-    )
-    canvas.colour[mark] += rng.uniform(0.04, 0.14)
+    mark = road & (np.abs(scene.x - middle) < 0.012 + 0.02 * fall) & (np.sin(9 / (fall + 0.12)) > 0)
+    scene.shade(ground, mark, rng.uniform(0.04, 0.14))
 
 
-def _paint_backdrop(canvas: _Canvas, horizon: float) -> None:
+def _paint_backdrop(scene: _Scene, horizon: float) -> None:
     """A row of buildings with gaps, and trees before them."""
-    rng = canvas.rng
+    rng = scene.rng
     x = rng.uniform(-0.2, 0)
     while x < 2:
         breadth = rng.uniform(0.15, 0.5)
         if rng.random() < 0.75:
             top = horizon - rng.uniform(0.08, 0.42)
-            block = canvas.box(x, x + breadth, top, horizon + 0.02)
-            canvas.paint(block, BUILDING)
+            block = scene.box(x, x + breadth, top, horizon + 0.02)
+            scene.paint(BUILDING, block)
             pitch = rng.uniform(60, 110)
-            windows = (
-                block & (np.sin(canvas.x * pitch) > 0.2) & (np.sin(canvas.y * pitch * 1.2) > 0.2)
-            )
-            canvas.colour[windows] += rng.normal(0, 0.07)
+            across, down = np.sin(scene.x * pitch) > 0.2, np.sin(scene.y * pitch * 1.2) > 0.2
+            scene.shade(block, block.mask & across & down, rng.normal(0, 0.07))
         x += breadth
     for _ in range(rng.integers(1, 5)):
         centre, radius = rng.uniform(0, 2), rng.uniform(0.06, 0.2)
-        canvas.paint(canvas.ellipse(centre, horizon - 0.7 * radius, radius, radius), TREE)
+        scene.paint(TREE, scene.ellipse(centre, horizon - 0.7 * radius, radius, radius))
 
 
-def _paint_object(canvas: _Canvas, depth: float, horizon: float, vanishing: float) -> None:
+def _paint_object(scene: _Scene, depth: float, horizon: float, vanishing: float) -> None:
     """One car, person, pole, tree or unknown thing; depth 0 = far and small, 1 = near."""
-    rng = canvas.rng
-    kind = rng.choice([CAR, PERSON, POLE, TREE, IGNORE_INDEX], p=[0.36, 0.27, 0.2, 0.12, 0.05])
+    rng = scene.rng
+    kind = KINDS[int(KIND_LIMITS.searchsorted(rng.random(), side="right"))]
     ground = horizon + 0.03 + 0.5 * depth
     size = 0.10 + 0.42 * depth  # of a standing person, in heights of the image
-    side = rng.choice([-1, 1]) * rng.uniform(0.25, 1.3)
+    sign = 2 * int(rng.integers(2)) - 1
+    side = sign * rng.uniform(0.25, 1.3)
     if kind == CAR:
-        _paint_car(canvas, vanishing + side * (0.15 + 0.6 * depth), ground, size)
+        _paint_car(scene, vanishing + side * (0.15 + 0.6 * depth), ground, size)
     elif kind == PERSON:
-        _paint_person(canvas, vanishing + side * (0.25 + depth), ground, size)
+        _paint_person(scene, vanishing + side * (0.25 + depth), ground, size)
     elif kind == POLE:
-        x = vanishing + np.sign(side) * (0.2 + 1.1 * depth * abs(side))
+        x = vanishing + sign * (0.2 + 1.1 * depth * abs(side))
         breadth = 0.022 + 0.024 * depth
-        pole = canvas.box(x, x + breadth, ground - size * rng.uniform(1.5, 2.4), ground)
-        canvas.paint(pole, POLE)
+        pole = scene.box(x, x + breadth, ground - size * rng.uniform(1.5, 2.4), ground)
+        scene.paint(POLE, pole)
     elif kind == TREE:
-        x = vanishing + np.sign(side) * (0.3 + 1.2 * depth)
-        crown = canvas.ellipse(x, ground - 1.3 * size, 0.45 * size, 0.6 * size)
-        canvas.paint(
-            crown | canvas.box(x - 0.05 * size, x + 0.05 * size, ground - 0.9 * size, ground), TREE
-        )
+        x = vanishing + sign * (0.3 + 1.2 * depth)
+        crown = scene.ellipse(x, ground - 1.3 * size, 0.45 * size, 0.6 * size)
+        trunk = scene.box(x - 0.05 * size, x + 0.05 * size, ground - 0.9 * size, ground)
+        scene.paint(TREE, crown, trunk)
     else:
         x = vanishing + side
-        canvas.paint(
-            canvas.box(
-                x, x + size * rng.uniform(0.3, 0.8), ground - size * rng.uniform(0.2, 0.6), ground
-            ),
-            IGNORE_INDEX,
-        )
+        right, top = x + size * rng.uniform(0.3, 0.8), ground - size * rng.uniform(0.2, 0.6)
+        scene.paint(IGNORE_INDEX, scene.box(x, right, top, ground))
 
 
-def _paint_car(canvas: _Canvas, x: float, ground: float, size: float) -> None:
-    rng = canvas.rng
+def _paint_car(scene: _Scene, x: float, ground: float, size: float) -> None:
+    rng = scene.rng
     length, height = size * rng.uniform(0.8, 1.7), size * rng.uniform(0.55, 0.75)
-    body = canvas.box(x - length / 2, x + length / 2, ground - 0.6 * height, ground)
-    cabin = canvas.ellipse(x, ground - 0.55 * height, 0.38 * length, 0.5 * height) & (
-        canvas.y < ground
-    )
-    canvas.paint(body | cabin, CAR)
-    canvas.colour[cabin & ~body] -= 0.08
-    canvas.colour[body & (canvas.y > ground - 0.12 * height)] -= 0.1
+    body = scene.box(x - length / 2, x + length / 2, ground - 0.6 * height, ground)
+    cabin = scene.ellipse(x, ground - 0.55 * height, 0.38 * length, 0.5 * height)
+    cabin = cabin._replace(mask=cabin.mask & (scene.y < ground))
+    scene.paint(CAR, body, cabin)
+    scene.shade(cabin, cabin.mask & ~body.mask, -0.08)
+    scene.shade(body, body.mask & (scene.y > ground - 0.12 * height), -0.1)
 
 
-def _paint_person(canvas: _Canvas, x: float, ground: float, size: float) -> None:
-    rng = canvas.rng
-    trunk = canvas.ellipse(x, ground - 0.62 * size, 0.14 * size, 0.28 * size)
-    legs = canvas.box(x - 0.1 * size, x + 0.1 * size, ground - 0.45 * size, ground)
-    head = canvas.ellipse(x, ground - 0.93 * size, 0.08 * size, 0.09 * size)
-    canvas.paint(trunk | legs | head, PERSON)
-    canvas.colour[legs & ~trunk] += rng.normal(0, 0.08)
+def _paint_person(scene: _Scene, x: float, ground: float, size: float) -> None:
+    rng = scene.rng
+    trunk = scene.ellipse(x, ground - 0.62 * size, 0.14 * size, 0.28 * size)
+    legs = scene.box(x - 0.1 * size, x + 0.1 * size, ground - 0.45 * size, ground)
+    head = scene.ellipse(x, ground - 0.93 * size, 0.08 * size, 0.09 * size)
+    scene.paint(PERSON, trunk, legs, head)
+    scene.shade(legs, legs.mask & ~trunk.mask, rng.normal(0, 0.08))
 
 
-def _photograph(canvas: _Canvas) -> np.ndarray:
+def _photograph(scene: _Scene) -> np.ndarray:
     """Light, class texture, blur and sensor noise: (3, H, W) uint8."""
-    rng, (height, width) = canvas.rng, canvas.target.shape
-    strength = np.append(TEXTURE, 0.04)[np.where(canvas.target == IGNORE_INDEX, 8, canvas.target)]
+    rng, (height, width) = scene.rng, scene.target.shape
     blotches = _blotches(rng, height, width, 32) + _blotches(rng, height, width, 12)
     light = rng.uniform(0.8, 1.2) + 0.15 * _blotches(rng, height, width, 3)
-    image = (canvas.colour + (strength * blotches)[..., None]) * light[..., None]
-    image = _blurred(image) + rng.normal(0, SENSOR_NOISE, image.shape)
-    return np.clip(255 * image, 0, 255).astype(np.uint8).transpose(2, 0, 1).copy()
+    image = (scene.colour + TEXTURE_BY_ID[scene.target] * blotches) * light
+    noise = rng.normal(0, SENSOR_NOISE, (height, width, 3))
+    image = _blurred(image) + noise.transpose(2, 0, 1)
+    return np.clip(255 * image, 0, 255).astype(np.uint8)
 
 
 def _blotches(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
@@ -259,7 +249,7 @@ def _blotches(rng: np.random.Generator, height: int, width: int, cells: int) -> 
 
 
 def _blurred(image: np.ndarray) -> np.ndarray:
-    """Three-tap blur both ways: (H, W, 3)."""
-    padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    down = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
-    return (down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]) / 4
+    """Three-tap blur both ways: (3, H, W)."""
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    down = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    return (down[..., :-2] + 2 * down[..., 1:-1] + down[..., 2:]) / 4
