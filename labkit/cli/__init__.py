@@ -1,13 +1,13 @@
 """The command line. Heavy packages are imported inside the commands that need them.
 
 options: options that commands share.  training: train, run, matrix.  models: what a complete run
-does.  lists: runs, settings, networks.
+does.  lists: runs, compare, settings, networks.
 """
 
 import typer
 
-from labkit.batch.data_commands import data_app
 from labkit.cli import lists, models, training
+from labkit.cli.data import data_app
 from labkit.cli.options import Version
 
 app = typer.Typer(
