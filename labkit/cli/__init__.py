@@ -1,13 +1,14 @@
 """The command line. Heavy packages are imported inside the commands that need them.
 
 options: options that commands share.  training: train, run, matrix.  models: what a complete run
-does.  lists: runs, compare, settings, networks.
+does.  lists: runs, compare, settings, networks.  distillers: list and calibrate.
 """
 
 import typer
 
 from labkit.cli import lists, models, training
 from labkit.cli.data import data_app
+from labkit.cli.distillers import distillers_app
 from labkit.cli.options import Version
 
 app = typer.Typer(
@@ -28,3 +29,4 @@ for commands in (training.COMMANDS, models.COMMANDS, lists.COMMANDS):
     for command in commands:
         app.command()(command)
 app.add_typer(data_app, name="data", no_args_is_help=True)
+app.add_typer(distillers_app, name="distillers")

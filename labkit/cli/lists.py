@@ -1,24 +1,66 @@
-"""`labkit runs`, `settings` and `networks`: lists."""
+"""`labkit runs`, `compare`, `settings` and `networks`: lists."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from labkit.batch.exits import Debug, errors_explained
 from labkit.cli.options import Role, Set, values_of
+from labkit.errors import SettingsError
+
+
+class Kind(StrEnum):
+    """Kinds of teachers and of students."""
+
+    assisted = "assisted"
+    plain = "plain"
+    alone = "alone"
+    of_plain = "of-plain"
+    of_assisted = "of-assisted"
 
 
 def runs(
     dataset: Annotated[str, typer.Option(help="Runs of this data set alone.")] = "",
+    role: Annotated[Role | None, typer.Option(help="teacher or student.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="What it reads, or who taught it.")] = None,
     sort: Annotated[str, typer.Option(help="id, miou, seconds or finished.")] = "id",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Name the failed and stopped runs, to remove them.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --prune: remove them.")] = False,
     set_: Set = [],  # noqa: B006
     debug: Debug = False,
 ) -> None:
     """List the runs of a folder (--set runs=FOLDER): state, mIoU, seconds and id."""
     with errors_explained(debug):
-        from labkit.batch.listing import runs_table
+        from labkit.batch.run_lists import prune_lines, runs_table
 
-        for line in runs_table(values_of(set_), dataset=dataset, sort=sort):
+        if yes and not prune:
+            raise SettingsError("labkit runs --yes: removes runs with --prune alone.")
+        values = values_of(set_)
+        filters = {"dataset": dataset, "role": role or "", "kind": kind or ""}
+        lines = (
+            prune_lines(values, filters=filters, yes=yes)
+            if prune
+            else runs_table(values, sort=sort, filters=filters)
+        )
+        for line in lines:
+            print(line)
+
+
+def compare(
+    runs: Annotated[
+        list[str], typer.Argument(help="Two or more runs, the beginning of their ids.")
+    ],
+    set_: Set = [],  # noqa: B006
+    debug: Debug = False,
+) -> None:
+    """Show how complete runs differ: settings, scores and IoU by class."""
+    with errors_explained(debug):
+        from labkit.batch.run_lists import compare_lines
+
+        for line in compare_lines(runs, values_of(set_)):
             print(line)
 
 
@@ -44,4 +86,4 @@ def networks(debug: Debug = False) -> None:
             print(line)
 
 
-COMMANDS = (runs, settings, networks)
+COMMANDS = (runs, compare, settings, networks)

@@ -93,8 +93,19 @@ def _folder_of(name: str, runs: Path) -> Path:
             ids = ", ".join(folder.name for folder in matches[:10])
             raise RecordError(f"run {shown!r}: several begin so: {ids}. Give more of the id.")
     known = [folder.name for folder in _folders(runs)]
-    hint = nearest_name(shown, known) if known else "there is none yet."
-    raise RecordError(f"run {shown!r}: no such run in {runs}; {hint}")
+    hint = nearest_name(shown, known) if known else f"there is none yet. {hint_of_folders(runs)}"
+    raise RecordError(f"run {shown!r}: no such run in {runs}; {hint}".rstrip())
+
+
+def hint_of_folders(runs: Path) -> str:
+    """Return folders nearby that do hold runs, and how to name them; "" where there are none."""
+    nearby = dict.fromkeys((runs, runs_folder()))
+    folders = [child for one in nearby if one.is_dir() for child in (one, *sorted(one.iterdir()))]
+    counts = {folder: len(_folders(folder)) for folder in folders if folder != runs}
+    holding = [f"{folder} ({count})" for folder, count in counts.items() if count]
+    if not holding:
+        return ""
+    return f"Runs are in {', '.join(holding[:5])}: add --set runs=FOLDER."
 
 
 def _folders(runs: Path, *, prefix: str = "") -> list[Path]:
