@@ -20,6 +20,7 @@ folder.
 """
 
 import importlib
+import inspect
 import math
 import pkgutil
 from collections.abc import Mapping
@@ -70,6 +71,22 @@ def distiller_settings(name: str) -> dict[str, Any]:
     from labkit.distillers.base import settings_of
 
     return settings_of(_distiller_class(name))
+
+
+def distiller_facts(name: str) -> dict[str, Any]:
+    """A row of the table of distillers.
+
+    Returns:
+        name; kind ("logits", "features" or both); tap; weight, the default; summary, one line.
+    """
+    settings, distiller = distiller_settings(name), _distiller_class(name)
+    return {
+        "name": name,
+        "kind": distiller.kind,
+        "tap": f"encoder stage {settings['stage']}" if "stage" in settings else "logits",
+        "weight": settings["weight"],
+        "summary": (inspect.getdoc(distiller) or "").partition("\n")[0],
+    }
 
 
 def resolve_distillation(

@@ -29,7 +29,10 @@ class Distiller(nn.Module):
         weight: multiplies `loss`.
         seed: of `generator`.
         adapters: layers that bring the student's features to the teacher's width.
+        kind: what it compares, "logits", "features" or both.
     """
+
+    kind = "logits"
 
     def __init__(self, *, weight: float) -> None:
         super().__init__()
@@ -87,6 +90,8 @@ class FeatureDistiller(Distiller):
     Attributes:
         stage: index into Outputs.features, finest first; -1 is the last.
     """
+
+    kind = "features"
 
     def __init__(
         self,

@@ -40,6 +40,8 @@ class DoubleSimilarity(Distiller):
     the auxiliary logits, which a teacher in eval mode does not have.
     """
 
+    kind = "logits and features"
+
     def __init__(
         self,
         student: Outputs,
