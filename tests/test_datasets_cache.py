@@ -1,15 +1,29 @@
 """The cache of decoded frames returns the same frames, and never stale ones."""
 
 import json
+import os
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from labkit.datasets import TrainBatches, cache_dataset, dataset_info, open_module, open_split
+from labkit.cli import app
+from labkit.datasets import (
+    Sample,
+    TrainBatches,
+    cache_dataset,
+    dataset_info,
+    decoding,
+    open_module,
+    open_split,
+)
 from labkit.datasets.cache import CachedSplit, use_cache, write_cache
 from labkit.errors import DataError
+from labkit.training.fit import train_run
 from tests import trees
+from tests.training import SMALL, tiny_networks  # noqa: F401  an autouse fixture
 
 
 @pytest.fixture
@@ -47,7 +61,7 @@ def test_frames_come_from_the_cache_and_its_use_is_noted(split, cached, monkeypa
 
     monkeypatch.setattr(split, "read_bytes", read)
     assert cached[0].image.shape[0] == 3
-    assert "from the cache" in cached.note
+    assert "from a cache" in cached.note
 
 
 def test_a_changed_file_is_read_anew(split, cached):
@@ -70,6 +84,16 @@ def test_a_cache_whose_frames_are_cut_off_is_not_used(split, cached):
     assert use_cache("ade20k-train", split) is split
 
 
+def test_a_file_changed_under_its_old_size_and_time_is_read_anew(split, cached):
+    _, label = split.files(1)
+    before, content = label.stat(), bytearray(label.read_bytes())
+    label.write_bytes(content)
+    os.utime(label, ns=(before.st_atime_ns, before.st_mtime_ns))
+    expected = split.read_bytes(1).target + 1
+    split.read_bytes = lambda index: Sample(torch.zeros(1), expected)
+    assert torch.equal(cached.target(1), expected.long())
+
+
 def test_an_offset_outside_the_file_is_not_used(split, cached):
     path = cached.folder / "index.json"
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -86,7 +110,7 @@ def test_without_a_folder_for_it_there_is_no_cache(split, monkeypatch):
 
 
 def test_an_opened_split_uses_its_cache(cached, tmp_path):
-    assert "from the cache" in open_split("ade20k", "train", root=str(tmp_path / "data")).note
+    assert "from a cache" in open_split("ade20k", "train", root=str(tmp_path / "data")).note
     assert "cache" not in open_split("ade20k", "val", root=str(tmp_path / "data")).note
 
 
@@ -98,6 +122,36 @@ def test_splits_of_one_folder_have_caches_of_their_own(tmp_path, monkeypatch):
         frames = open_split("voc", split, root=str(tmp_path / "data"))
         index = next(i for i in range(len(frames)) if frames.frame_name(i) == name)
         assert frames[index].target.tolist() == ids.tolist()
-        assert "from the cache" in frames.note
+        assert "from a cache" in frames.note
     with pytest.raises(DataError, match="generated"):
         cache_dataset("streets")
+
+
+def test_a_run_records_that_its_frames_came_from_a_cache(tmp_path, monkeypatch):
+    trees.write_camvid(tmp_path)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    values = SMALL | {"dataset": "camvid", "data_root": str(tmp_path), "train_steps": 1}
+    values |= {"crop_height": 24, "crop_width": 32, "train_size": 0, "val_size": 0}
+    cache_dataset("camvid", str(tmp_path))
+    run = train_run("teacher", values | {"runs": str(tmp_path / "runs")})
+    assert "from a cache" in run.facts()["data_note"]
+
+
+def test_the_command_states_size_and_use_and_writes(tmp_path, monkeypatch):
+    trees.write_camvid(tmp_path)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    result = CliRunner().invoke(app, ["data", "cache", "camvid", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert "camvid train: 4 frames, 0.00 GB decoded" in lines[0]
+    assert "stay in memory" in lines[0]
+    assert all((Path(line) / "index.json").is_file() for line in lines[2:])
+    for values in (["streets"], ["camvid", str(tmp_path), "--split", "sky"]):
+        assert CliRunner().invoke(app, ["data", "cache", *values]).exit_code == 2
+
+
+def test_where_frames_do_not_fit_in_memory_the_share_of_decoding_is_measured(split, monkeypatch):
+    monkeypatch.setattr(decoding, "BUDGET", 0)
+    root = str(split.files(0)[0].parents[3])
+    assert "% of loading" in decoding.describe_cache("ade20k", root, splits=["train"])[0]
+    assert all(seconds > 0 for seconds in decoding.decoding_times(split))

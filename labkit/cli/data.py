@@ -1,4 +1,4 @@
-"""`labkit data`: describe, check and show data sets, and start a folder of one's own."""
+"""`labkit data`: describe, check, show and cache data sets, and start a folder of one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from labkit.batch.exits import Debug, errors_explained
 
 data_app = typer.Typer(
-    help="Data sets: describe one, check and show its files, start a folder of your own."
+    help="Data sets: describe one, check, show and cache its files, start a folder of your own."
 )
 
 Root = Annotated[str, typer.Argument(help="Folder that holds the data sets; default LABKIT_DATA.")]
@@ -54,6 +54,29 @@ def show(
         from labkit.batch.sheet import save_sheet
 
         print(save_sheet(dataset, root, split=split, count=count, path=save))
+
+
+@data_app.command()
+def cache(
+    dataset: str,
+    root: Root = "",
+    split: Annotated[
+        list[str], typer.Option(help="A split; repeat for more. Default: train and val.")
+    ] = [],  # noqa: B006
+    debug: Debug = False,
+) -> None:
+    """Decode a data set once into the folder that LABKIT_CACHE names: 4 bytes per pixel."""
+    with errors_explained(debug):
+        from labkit.batch.signals import stoppable
+        from labkit.datasets import cache_dataset
+        from labkit.datasets.decoding import describe_cache
+
+        splits = split or ["train", "val"]
+        for line in describe_cache(dataset, root, splits=splits):
+            print(line)
+        with stoppable():
+            for folder in cache_dataset(dataset, root, splits=splits, progress=True):
+                print(folder)
 
 
 @data_app.command()

@@ -54,6 +54,7 @@ SHARED = frozenset(
         "cache",
         "check",
         "classes",
+        "decoding",
         "describe",
         "examine",
         "files",

@@ -47,6 +47,44 @@ class Split(Protocol):
         ...
 
 
+class SplitOver:
+    """A split that reads the frames of another from memory or from a cache.
+
+    Subclasses define `read_bytes`.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.note: str = getattr(split, "note", "")
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> Sample:
+        image, target = self.read_bytes(index)
+        return Sample(image, target.long())
+
+    def read_bytes(self, index: int) -> Sample:
+        """Return a frame with its target as uint8."""
+        raise NotImplementedError
+
+    def target(self, index: int) -> Tensor:
+        """Return a frame's target alone, (H, W) int64, 255 = void."""
+        return self.read_bytes(index).target.long()
+
+    def frame_name(self, index: int) -> str:
+        return self.split.frame_name(index)
+
+    def size(self, index: int) -> tuple[int, int]:
+        return self.split.size(index)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.split.files(index)
+
+    def check(self, index: int) -> None:
+        self.split.check(index)
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatasetInfo:
     """Facts of a data set. Void is 255 in every target, whatever the files hold.

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from labkit.datasets.base import Sample
+from labkit.datasets.base import Sample, Split, SplitOver
 from labkit.datasets.files import FileSplit
 from labkit.datasets.json_file import read_object
 from labkit.errors import DataError
 
 VARIABLE = "LABKIT_CACHE"
-VERSION = 1
+VERSION = 2
 LARGEST_INDEX = 2**27  # bytes
+NOTE = "Frames come from a cache of decoded files."
 AHEAD = 16  # frames decoded ahead of the one written
 
 
@@ -37,23 +37,17 @@ class CacheEntry:
 
     offset: int  # bytes
     size: tuple[int, int]  # height, width
-    stamps: list[list[int]]  # size and modification time (ns) of its files
+    stamps: list[list[int]]  # size, times of modification and of change (ns) of its files
 
 
-class CachedSplit:
+class CachedSplit(SplitOver):
     """A split whose frames come from a cache; a frame whose files changed is read from them."""
 
     def __init__(self, split: FileSplit, folder: Path, entries: dict[str, CacheEntry]) -> None:
-        self.split, self.folder, self.entries = split, folder, entries
-        self.note = " ".join(filter(None, (split.note, f"Frames come from the cache {folder}.")))
+        super().__init__(split)
+        self.folder, self.entries = folder, entries
+        self.note = " ".join(filter(None, (split.note, NOTE)))
         self._bytes: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Sample:
-        image, target = self.read_bytes(index)
-        return Sample(image, target.long())
 
     def read_bytes(self, index: int) -> Sample:
         """Return a frame with its target as uint8."""
@@ -67,22 +61,6 @@ class CachedSplit:
         image = self._bytes[entry.offset : entry.offset + pixels].reshape(height, width, 3)
         target = self._bytes[entry.offset + pixels : end].reshape(height, width)
         return Sample(torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(target))
-
-    def target(self, index: int) -> Tensor:
-        """Return a frame's target alone, (H, W) int64, 255 = void."""
-        return self.read_bytes(index).target.long()
-
-    def frame_name(self, index: int) -> str:
-        return self.split.frame_name(index)
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.split.size(index)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        return self.split.files(index)
-
-    def check(self, index: int) -> None:
-        self.split.check(index)
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_bytes": None}  # each process maps the file itself
@@ -113,6 +91,15 @@ def use_cache(title: str, split: FileSplit) -> FileSplit | CachedSplit:
     return CachedSplit(split, folder, entries)
 
 
+def decoded_bytes(split: Split) -> int:
+    """Return the size of all frames decoded: 4 bytes per pixel; reads the headers of all images.
+
+    Raises:
+        DataError: a header cannot be read.
+    """
+    return sum(4 * h * w for h, w in (split.size(i) for i in range(len(split))))
+
+
 def write_cache(title: str, split: FileSplit, *, progress: bool = False) -> Path:
     """Decode every frame of a split into its cache.
 
@@ -126,7 +113,7 @@ def write_cache(title: str, split: FileSplit, *, progress: bool = False) -> Path
     folder = cache_folder(title, split)
     if folder is None:
         raise DataError(f"{title}: set the environment variable {VARIABLE} to a folder first.")
-    wanted = sum(4 * h * w for h, w in (split.size(i) for i in range(len(split))))
+    wanted = decoded_bytes(split)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -205,6 +192,6 @@ def _read_index(folder: Path) -> dict[str, CacheEntry]:
 
 def _stamps(files: tuple[Path, ...]) -> list[list[int]]:
     try:
-        return [[status.st_size, status.st_mtime_ns] for status in (f.stat() for f in files)]
+        return [[s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in (file.stat() for file in files)]
     except OSError:
         return []  # reading the file will report it

@@ -1,17 +1,14 @@
 """Frames kept in memory, where the whole split fits a budget."""
 
-from pathlib import Path
-
 import torch
-from torch import Tensor
 
-from labkit.datasets.base import Sample, Split
+from labkit.datasets.base import Sample, Split, SplitOver
 from labkit.errors import DataError
 
 BUDGET = 2**30  # bytes; a frame takes 4 per pixel: three of the image, one of the target
 
 
-class KeptSplit:
+class KeptSplit(SplitOver):
     """A split whose frames are read once and kept as uint8.
 
     Worker processes share what `fill` has read: they are forked from this process, and the pages
@@ -19,16 +16,8 @@ class KeptSplit:
     """
 
     def __init__(self, split: Split) -> None:
-        self.split = split
-        self.note: str = getattr(split, "note", "")
+        super().__init__(split)
         self._kept: dict[int, Sample] = {}
-
-    def __len__(self) -> int:
-        return len(self.split)
-
-    def __getitem__(self, index: int) -> Sample:
-        image, target = self.read_bytes(index)
-        return Sample(image, target.long())
 
     def read_bytes(self, index: int) -> Sample:
         """Return a frame with its target as uint8."""
@@ -37,26 +26,10 @@ class KeptSplit:
             self._kept[index] = Sample(image.contiguous(), target.to(torch.uint8))
         return self._kept[index]
 
-    def target(self, index: int) -> Tensor:
-        """Return a frame's target alone, (H, W) int64, 255 = void."""
-        return self[index].target
-
     def fill(self) -> None:
         """Read every frame, before worker processes are forked."""
         for index in range(len(self)):
             self.read_bytes(index)
-
-    def frame_name(self, index: int) -> str:
-        return self.split.frame_name(index)
-
-    def size(self, index: int) -> tuple[int, int]:
-        return self.split.size(index)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        return self.split.files(index)
-
-    def check(self, index: int) -> None:
-        self.split.check(index)
 
 
 def fits_memory(split: Split, budget: int = BUDGET) -> bool:
