@@ -8,8 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit.batch import commands
-from labkit.batch.notebook import execute, notebook_parameters, was_executed
+from labkit.batch import commands, notebook_runs
+from labkit.batch.executed import was_executed
+from labkit.batch.notebook import execute, notebook_parameters
 from labkit.errors import FileError, NotebookError, RecordError, SettingsError
 from labkit.records.files import write_text
 from tests.processes import locked_elsewhere, processes_naming, wait_for
@@ -121,7 +122,7 @@ def stand_in(monkeypatch):
             given.append(parameters)
             what(executed)
 
-        monkeypatch.setattr(commands, "execute", run)
+        monkeypatch.setattr(notebook_runs, "execute", run)
         return given
 
     return replace
@@ -145,7 +146,7 @@ def test_values_reach_their_parameters_and_all_others_the_overrides(
     stand_in, tmp_path, monkeypatch
 ):
     known = frozenset({"frame", "overrides"})
-    monkeypatch.setattr(commands, "notebook_parameters", lambda source: known)
+    monkeypatch.setattr(notebook_runs, "notebook_parameters", lambda source: known)
     given = stand_in()
     values = {"runs": str(tmp_path), "frame": "3", "seed": "1"}
     with pytest.raises(NotebookError):

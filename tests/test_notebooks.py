@@ -8,7 +8,7 @@ import jupytext
 import nbformat
 import pytest
 
-from labkit.batch.commands import NOTEBOOKS, VIEWS
+from labkit.batch.executed import NOTEBOOKS, VIEWS
 from labkit.batch.pairs import unpaired
 from labkit.datasets import available, dataset_info
 from labkit.settings import make_settings, project_root

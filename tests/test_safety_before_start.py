@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from labkit.batch import commands
+from labkit.batch import notebook_runs
 from labkit.cli import app
 from tests import matrices
 from tests.hostile import listing
@@ -17,7 +17,7 @@ def no_kernel(monkeypatch):
     def execute(*arguments, **options):
         raise AssertionError("a kernel would start")
 
-    monkeypatch.setattr(commands, "execute", execute)
+    monkeypatch.setattr(notebook_runs, "execute", execute)
 
 
 def call(*arguments):

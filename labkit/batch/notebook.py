@@ -1,7 +1,6 @@
 """Run a notebook and verify every cell, because papermill reports a killed kernel as success."""
 
 import contextlib
-import json
 import os
 import re
 import sys
@@ -45,7 +44,7 @@ def execute(
         parameters: of its parameters cell, by name.
         timeout: seconds for the whole notebook; 0 = no limit.
         patience: seconds to wait for another process that executes the same notebook.
-        facts: called when every cell ran; kept in the notebook's metadata for `was_executed`.
+        facts: called when every cell ran; kept in the notebook's metadata, for `was_executed`.
 
     Raises:
         NotebookError: a cell failed or ended the notebook, the kernel died, time was up, the disk
@@ -98,15 +97,6 @@ def notebook_parameters(source: Path) -> frozenset[str]:
     if not source.is_file():
         raise FileError(f"{source}: no such notebook; labkit runs those of its repository.")
     return frozenset(papermill.inspect_notebook(_literal(source)))
-
-
-def was_executed(executed: Path, facts: dict[str, Any]) -> bool:
-    """Whether a notebook is there in which every cell ran, with these facts."""
-    try:
-        content = json.loads(executed.read_text(encoding="utf-8"))
-        return content["metadata"]["labkit"] == {"complete": True} | facts
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
 
 
 def _literal(path: Path) -> str:

@@ -2,8 +2,6 @@
 
 import torch
 from torch import Generator, Tensor
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from labkit.datasets.base import Sample
 from labkit.method.noising import IGNORE_INDEX
@@ -34,6 +32,8 @@ def augment(
     Returns:
         image (3, crop) uint8, target (crop) of the sample's type.
     """
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
     zoom = _uniform(scale, generator) if tuple(scale) != (1, 1) else 1.0
     zoomed = [max(1, round(side * zoom)) for side in size]
     windows = [
@@ -45,12 +45,12 @@ def augment(
     target = sample.target[None, top : top + height, left : left + width]
     if (height, width) != (rows, columns):
         nearest = InterpolationMode.NEAREST_EXACT
-        image = F.resize(image, [rows, columns], antialias=True)
-        target = F.resize(target, [rows, columns], interpolation=nearest)
+        image = functional.resize(image, [rows, columns], antialias=True)
+        target = functional.resize(target, [rows, columns], interpolation=nearest)
     if (rows, columns) != tuple(crop):
         padding = [before, above, crop[1] - columns - before, crop[0] - rows - above]
-        image = F.pad(image, padding, fill=list(fill))
-        target = F.pad(target, padding, fill=IGNORE_INDEX)
+        image = functional.pad(image, padding, fill=list(fill))
+        target = functional.pad(target, padding, fill=IGNORE_INDEX)
     if torch.rand(1, generator=generator) < 0.5:
         image, target = image.flip(-1), target.flip(-1)
     if brightness:
@@ -81,5 +81,9 @@ def _uniform(limits: tuple[float, float], generator: Generator) -> float:
 
 def _brightened(image: Tensor, brightness: float, generator: Generator) -> Tensor:
     """The draws of torchvision's ColorJitter, whose order of colour changes is one of them."""
+    from torchvision.transforms.v2 import functional
+
     torch.randperm(4, generator=generator)
-    return F.adjust_brightness(image, _uniform((1 - brightness, 1 + brightness), generator))
+    return functional.adjust_brightness(
+        image, _uniform((1 - brightness, 1 + brightness), generator)
+    )

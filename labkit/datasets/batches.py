@@ -3,14 +3,13 @@
 Order and augmentation are functions of (seed, step, slot), whatever the number of workers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
 from labkit.datasets.augment import augment
 from labkit.datasets.base import DatasetInfo, Sample, Split
@@ -82,8 +81,14 @@ class TrainBatches(Dataset):
             target[slot] = sample.target
         return Batch(images, target, torch.tensor(index))
 
-    def loader(self, *, start: int, steps: int, workers: int = 0) -> DataLoader:
-        """Return the batches of the steps start..steps-1, in order."""
+    def loader(self, *, start: int, steps: int, workers: int = 0) -> Iterable[Batch]:
+        """Return the batches of the steps start..steps-1, in order.
+
+        Args:
+            workers: processes that load; 0: a thread makes the next batch while one is in use.
+        """
+        if not workers:
+            return self._one_ahead(start, steps)
         _fill(self.split, workers)
         return DataLoader(
             self,
@@ -92,6 +97,15 @@ class TrainBatches(Dataset):
             num_workers=workers,
             generator=_loader_generator(self.seed),
         )
+
+    def _one_ahead(self, start: int, steps: int) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+            following = thread.submit(self.__getitem__, start) if start < steps else None
+            for step in range(start, steps):
+                batch = following.result()
+                if step + 1 < steps:
+                    following = thread.submit(self.__getitem__, step + 1)
+                yield batch
 
     def _frame(self, position: int) -> int:
         epoch, position = divmod(position, len(self.split))
@@ -209,15 +223,20 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Return uint8 images (..., 3, H, W) at another size, bilinear with antialiasing."""
     if tuple(image.shape[-2:]) == size:
         return image
-    return F.resize(image, list(size), antialias=True)
+    from torchvision.transforms.v2 import functional  # a second to load, and not to plan a run
+
+    return functional.resize(image, list(size), antialias=True)
 
 
 def resize_label(label: Tensor, size: tuple[int, int]) -> Tensor:
     """Return labels (N, H, W) or (H, W) at another size; ids are never interpolated."""
     if tuple(label.shape[-2:]) == size:
         return label
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
     planes = label[None] if label.ndim == 2 else label
-    planes = F.resize(planes, list(size), interpolation=InterpolationMode.NEAREST_EXACT)
+    nearest = InterpolationMode.NEAREST_EXACT
+    planes = functional.resize(planes, list(size), interpolation=nearest)
     return planes[0] if label.ndim == 2 else planes
 
 

@@ -1,6 +1,6 @@
 """Run folders. A result counts only through a manifest whose state is complete, written last.
 
-<runs>/<run id>/ holds config.json, log.jsonl, checkpoints while it trains, model.safetensors,
+<runs>/<run id>/ holds config.json, log.jsonl, checkpoints in training, model.safetensors,
 metrics.json, frames.npz and manifest.json.
 """
 
@@ -59,11 +59,7 @@ class Run:
     @cached_property
     def run_id(self) -> str:
         """{dataset}-{role}-{kind}-{architecture}-{encoder}-s{seed}-{hash of config.json}."""
-        settings = self.settings
-        parts = (settings.dataset, self.role, self.kind, settings.architecture, settings.encoder)
-        digest = content_digest(self.config)[:8]
-        name = "-".join([*parts, f"s{settings.seed}", digest])
-        return "".join(char if char.isalnum() or char in "_.+-" else "_" for char in name)
+        return f"{run_name(self.settings)}-{content_digest(self.config)[:8]}"
 
     @cached_property
     def recipe_hash(self) -> str:
@@ -148,7 +144,7 @@ class Run:
         return lock(self.folder / ".lock", patience=patience)
 
     def checkpoint_hash(self) -> str:
-        """Return SHA-256 of the weights, as the manifest holds it.
+        """Return the weights' SHA-256 in the manifest.
 
         Raises:
             RecordError: the run is not complete.
@@ -215,6 +211,13 @@ class Run:
             )
 
 
+def run_name(settings: TrainSettings) -> str:
+    """Return a run's id without its hash; letters, digits and _ . + - alone."""
+    network = f"{settings.architecture}-{settings.encoder}"
+    name = f"{settings.dataset}-{settings.role}-{settings.kind}-{network}-s{settings.seed}"
+    return "".join(char if char.isalnum() or char in "_.+-" else "_" for char in name)
+
+
 def describe_run(
     settings: TrainSettings, identity: Mapping[str, Any], teacher: Run | None = None
 ) -> Run:
@@ -243,10 +246,7 @@ def describe_run(
 
 
 def start_run(run: Run, *, device: str = "") -> str:
-    """Write config.json and a manifest that says running; the run's lock is held.
-
-    Args:
-        device: that computes, cpu or cuda.
+    """Write config.json and a manifest that says running on a device; the run's lock is held.
 
     Returns:
         A message about a log that was mended, or "".

@@ -47,7 +47,11 @@ REASONS = {  # why a setting of the role does not apply to the kind
 
 
 def make_settings(
-    role: str, values: Mapping[str, Any], *, taught_by: str | None = None
+    role: str,
+    values: Mapping[str, Any],
+    *,
+    taught_by: str | None = None,
+    check_network: bool = True,
 ) -> TrainSettings:
     """Return the final settings of a run, of the class that its role and kind have.
 
@@ -57,6 +61,7 @@ def make_settings(
             "assisted" (yes or no, default yes) is a teacher's kind, "cwd.temperature" an option of
             a student's distiller. None stands for "not given".
         taught_by: kind of a student's teacher: plain, assisted, or None for a student alone.
+        check_network: refuse networks that do not exist, which loads smp and timm.
 
     Raises:
         SettingsError: unknown names, values outside their range, values that do not apply to the
@@ -78,7 +83,9 @@ def make_settings(
     if faults:
         raise SettingsError("\n".join(faults.values()), names=filter(None, faults))
     settings = kind(**final)
-    _check_names(settings)
+    if check_network:
+        _check_network(settings.architecture, settings.encoder)
+    _check_weights(settings.encoder_weights)
     if isinstance(settings, DistilledStudentSettings):
         settings = _with_distillation(settings, recipe, given)
     return settings
@@ -227,10 +234,7 @@ def _check_network(architecture: str, encoder: str) -> None:
     check_names(architecture, encoder)
 
 
-def _check_names(settings: TrainSettings) -> None:
-    """Refuse networks and weights that do not exist."""
-    _check_network(settings.architecture, settings.encoder)
-    weights = settings.encoder_weights
+def _check_weights(weights: str) -> None:
     if weights not in ("none", "imagenet") and not absolute_path(weights).is_file():
         raise SettingsError(
             f"setting encoder_weights: got {echo(weights)}; expected none, imagenet or a file; "

@@ -7,6 +7,7 @@ from typing import Any
 from labkit.errors import LabkitError, SettingsError
 from labkit.networks import encoder_weights_fingerprint
 from labkit.records import Run, describe_run, find_run, runs_folder
+from labkit.records.run import run_name
 from labkit.settings import absolute_path, make_settings
 from labkit.training.device import choose_device, choose_precision
 from labkit.training.preflight import data_fingerprint
@@ -24,7 +25,7 @@ def plan_run(role: str, values: Mapping[str, Any], *, memory: MutableMapping | N
         SettingsError: every fault of the settings and of the teacher, one a line.
         DataError: the data set's files are missing or malformed.
     """
-    settings, teacher = check_settings(role, values)
+    settings, teacher = _settings_of(role, values)
     memory = {} if memory is None else memory
     weights = weights_source(settings.encoder_weights)
     if weights not in memory:
@@ -33,13 +34,29 @@ def plan_run(role: str, values: Mapping[str, Any], *, memory: MutableMapping | N
     return describe_run(settings, identity, teacher)
 
 
+def _settings_of(role: str, values: Mapping[str, Any]) -> tuple[Any, Run | None]:
+    """`check_settings`; networks are not looked up, which takes seconds, where a run of this
+    network and seed was started: its names were looked up then.
+    """
+    with contextlib.suppress(LabkitError):
+        settings, teacher = check_settings(role, values, check_network=False)
+        if any(runs_folder(settings.runs).glob(f"{run_name(settings)}-*/manifest.json")):
+            return settings, teacher
+    return check_settings(role, values)
+
+
 def check_settings(
-    role: str, values: Mapping[str, Any], *, taught_by: str | None = None
+    role: str,
+    values: Mapping[str, Any],
+    *,
+    taught_by: str | None = None,
+    check_network: bool = True,
 ) -> tuple[Any, Run | None]:
     """Final settings of a run with its precision resolved, and its teacher; no data are read.
 
     Args:
         taught_by: kind of the teacher ("plain" or "assisted") where it is still to be trained.
+        check_network: as for `make_settings`.
 
     Raises:
         SettingsError: every fault of every kind, one a line.
@@ -54,7 +71,7 @@ def check_settings(
         taught_by = teacher.kind if teacher else taught_by or "assisted"
     settings = None
     with _collect(faults, names):
-        settings = make_settings(role, values, taught_by=taught_by)
+        settings = make_settings(role, values, taught_by=taught_by, check_network=check_network)
     if settings is not None:
         with _collect(faults, names):
             precision = choose_precision(settings.precision, choose_device(settings.device))
