@@ -1,9 +1,12 @@
+import copy
 import re
 
 import pytest
 import torch
+from torch import nn
 
 from labkit.errors import SettingsError, TrainingError
+from labkit.training.depthwise import use_float32_depthwise
 from labkit.training.device import choose_device, choose_precision, explain_out_of_memory
 from tests.training import raising
 
@@ -77,3 +80,26 @@ def test_precision_is_resolved_by_what_the_device_computes_in(monkeypatch):
         )
         assert choose_precision("auto", cpu) == expected
     assert choose_precision("bf16", cpu) == "bf16"
+
+
+def test_slow_depthwise_gradients_are_float32_under_autocast_alone():
+    slow = nn.Conv2d(8, 8, 5, 2, padding=2, groups=8)
+    network = nn.Sequential(slow, nn.Conv2d(8, 8, 3, padding=1, groups=8))
+    plain = copy.deepcopy(network)
+    use_float32_depthwise(network)
+    assert [type(module) is nn.Conv2d for module in network] == [False, True]
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    images = torch.randn(2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(images), plain(images))
+    with torch.autocast("cpu", torch.bfloat16):
+        narrow = images.bfloat16()
+        with torch.no_grad():
+            assert torch.equal(network(narrow), plain(narrow))
+        outputs = network[0](narrow)
+    exact = plain[0](narrow.float())
+    assert torch.equal(outputs, exact.bfloat16())
+    gradients = [
+        torch.autograd.grad(values.float().sum(), module.weight)[0]
+        for values, module in ((outputs, network[0]), (exact, plain[0]))
+    ]
+    assert torch.equal(*gradients)

@@ -3,8 +3,7 @@
 Order and augmentation are functions of (seed, step, slot), whatever the number of workers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -81,14 +80,8 @@ class TrainBatches(Dataset):
             target[slot] = sample.target
         return Batch(images, target, torch.tensor(index))
 
-    def loader(self, *, start: int, steps: int, workers: int = 0) -> Iterable[Batch]:
-        """Return the batches of the steps start..steps-1, in order.
-
-        Args:
-            workers: processes that load; 0: a thread makes the next batch while one is in use.
-        """
-        if not workers:
-            return self._one_ahead(start, steps)
+    def loader(self, *, start: int, steps: int, workers: int = 0) -> DataLoader:
+        """Return the batches of the steps start..steps-1, in order."""
         _fill(self.split, workers)
         return DataLoader(
             self,
@@ -97,15 +90,6 @@ class TrainBatches(Dataset):
             num_workers=workers,
             generator=_loader_generator(self.seed),
         )
-
-    def _one_ahead(self, start: int, steps: int) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
-            following = thread.submit(self.__getitem__, start) if start < steps else None
-            for step in range(start, steps):
-                batch = following.result()
-                if step + 1 < steps:
-                    following = thread.submit(self.__getitem__, step + 1)
-                yield batch
 
     def _frame(self, position: int) -> int:
         epoch, position = divmod(position, len(self.split))

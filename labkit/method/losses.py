@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from labkit.method.frames import frames_per_group, sum_over_frames
@@ -34,7 +35,7 @@ def cross_entropy(
     elements = logits.shape[1] * target.shape[1] * target.shape[2]
     try:
         total = sum_over_frames(_cross_entropy_sum, logits, (target,), options, elements=elements)
-    except RuntimeError:
+    except (RuntimeError, IndexError):
         _check_ids(target, logits.shape[1], ignore_index)
         raise
     return total / (target != ignore_index).sum().clamp(min=1)
@@ -73,17 +74,17 @@ def _cross_entropy_sum(
     logits: Tensor, target: Tensor, *, stride: int, void: int, with_gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Cross-entropy summed over labelled pixels, and its gradient for the logits."""
-    is_void = (target == void).unsqueeze(1)
-    index = target.unsqueeze(1).masked_fill(is_void, 0)
     with torch.set_grad_enabled(with_gradient):
         logits = logits.requires_grad_(with_gradient)
         full = full_size(logits, stride, (target.shape[1], target.shape[2]))
     log_probability = full.detach().log_softmax(1)
-    value = -log_probability.gather(1, index).masked_fill(is_void, 0).sum()
+    value = F.nll_loss(log_probability, target, ignore_index=void, reduction="sum")
     if not with_gradient:
         return value, None
+    is_void = (target == void).unsqueeze(1)
+    index = target.unsqueeze(1).masked_fill(is_void, 0)
     gradient = log_probability.exp_()
-    gradient.scatter_add_(1, index, -torch.ones_like(index, dtype=gradient.dtype))
+    gradient.scatter_add_(1, index, gradient.new_full((), -1).expand_as(index))
     gradient.masked_fill_(is_void, 0)
     return value, torch.autograd.grad(full, logits, gradient)[0]
 

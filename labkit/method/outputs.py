@@ -21,6 +21,12 @@ class Outputs(NamedTuple):
     features: tuple[Tensor, ...]  # encoder stages, finest first
 
 
+def class_planes(outputs: Outputs) -> Outputs:
+    """Outputs whose logits lie in memory class by class, as losses read them: one copy for all."""
+    auxiliary = {name: logits.contiguous() for name, logits in outputs.auxiliary.items()}
+    return outputs._replace(logits=outputs.logits.contiguous(), auxiliary=auxiliary)
+
+
 def split_outputs(outputs: Outputs, parts: int) -> list[Outputs]:
     """Outputs of a batch of `parts` equal parts, one by one.
 

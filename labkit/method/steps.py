@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from labkit.method.distances import Distance, dual_path_consistency
 from labkit.method.losses import cross_entropy
 from labkit.method.noising import LabelNoising
-from labkit.method.outputs import Outputs, common_grid, labelled_positions, split_outputs
+from labkit.method.outputs import (
+    Outputs,
+    class_planes,
+    common_grid,
+    labelled_positions,
+    split_outputs,
+)
 
 
 class StepOutput(NamedTuple):
@@ -59,9 +65,9 @@ def teacher_step(
     """
     inputs = [assisted_input(images, noising(target, generator=generator)) for _ in range(2)]
     if separate_paths:
-        paths = [teacher(one_path) for one_path in inputs]
+        paths = [class_planes(teacher(one_path)) for one_path in inputs]
     else:
-        paths = split_outputs(teacher(torch.cat(inputs)), 2)
+        paths = split_outputs(class_planes(teacher(torch.cat(inputs))), 2)
     terms = {}
     for path, outputs in zip("ab", paths, strict=True):
         supervised = _supervised_terms(teacher, outputs, target, segmentation_loss)
@@ -105,14 +111,14 @@ def student_step(
 
     Source: arXiv 2407.13254.
     """
-    outputs = student(images)
+    outputs = class_planes(student(images))
     terms = _supervised_terms(student, outputs, target, segmentation_loss)
     if teacher is not None:
         with torch.no_grad():
             inputs = images
             if noising is not None:
                 inputs = assisted_input(images, noising(target, generator=generator))
-            teacher_outputs = teacher(inputs)
+            teacher_outputs = class_planes(teacher(inputs))
         terms |= distiller(outputs, teacher_outputs, target)
     return StepOutput(sum(terms.values()), terms)
 

@@ -28,6 +28,7 @@ from labkit.method import (
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
 from labkit.training.calibration import calibrate_weights
+from labkit.training.depthwise import use_float32_depthwise
 from labkit.training.device import choose_device, full_float32, to_device
 from labkit.training.distributed import ALONE, Ranks
 from labkit.training.planning import plan_run, weights_source
@@ -272,6 +273,8 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
         **label,
     )
     network = network.to(device, memory_format=torch.channels_last).eval()
+    if device.type == "cpu":
+        use_float32_depthwise(network)
     return Experiment(run, info, network, noising, device, settings.precision)
 
 
