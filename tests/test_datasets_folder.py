@@ -1,12 +1,15 @@
 """A folder of one's own: dataset.json, the first one written, and what is refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from labkit.batch.matrix import read_matrix
+from labkit.cli import app
 from labkit.datasets import dataset_info, dataset_recipe, open_split
 from labkit.datasets.describe import describe_dataset
 from labkit.datasets.init_folder import init_folder
@@ -107,7 +110,7 @@ def test_a_first_description_is_written_from_what_is_there(tmp_path):
     path = init_folder(tmp_path)
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["classes"] == [f"class_{i}" for i in range(5)]
-    assert content["ids"]["255"] is None
+    assert "ids" not in content  # 0, 1, ... and 255 are the default
     assert content["val_every"] == 5
     frames = open_split("folder", "train", root=str(tmp_path))
     assert len(frames) == 16
@@ -132,15 +135,13 @@ def test_folders_of_splits_are_recognised_and_ids_with_gaps_mapped(tmp_path):
     for split in ("train", "val"):
         for i in range(3):
             trees.write_image(tmp_path / "img" / split / f"{i}.png", 20, 30)
-            ids = trees.blocks(i, [7, 30], 20, 30)
+            ids = trees.blocks(i, [7, 30, 255], 20, 30)
             trees.write_label(tmp_path / "ann" / split / f"{i}.png", ids)
     content = json.loads(init_folder(tmp_path).read_text(encoding="utf-8"))
     assert content["val"] == {"images": "img/val", "labels": "ann/val"}
-    assert content["ids"] == {"7": "class_7", "30": "class_30"}
-    assert set(open_split("folder", "val", root=str(tmp_path))[0].target.unique().tolist()) == {
-        0,
-        1,
-    }
+    assert content["ids"] == {"7": "class_7", "30": "class_30", "255": None}
+    frames = open_split("folder", "val", root=str(tmp_path))
+    assert frames[0].target.unique().tolist() == [0, 1, 255]
 
 
 def test_grey_images_are_told_from_labels(tmp_path):
@@ -184,3 +185,13 @@ def test_frames_of_a_contact_sheet_are_spread_over_the_split(folder):
         assert sum(frame.shares.values()) == pytest.approx(1)
         assert list(frame.shares.values()) == sorted(frame.shares.values(), reverse=True)
     assert len(sheet_frames("folder", str(folder), count=100)) == 4
+
+
+@pytest.mark.parametrize("name", ["LABKIT_DATA", "LABKIT_CACHE"])
+def test_a_relative_folder_is_that_of_the_caller_for_schedulers_and_kernels(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, "mine")
+    assert CliRunner().invoke(app, ["data", "describe", "voc"]).exit_code == 0
+    assert os.environ[name] == str(tmp_path / "mine")

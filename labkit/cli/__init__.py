@@ -1,8 +1,10 @@
 """The command line. Heavy packages are imported inside the commands that need them.
 
 options: options that commands share.  training: train, run, matrix.  models: what a complete run
-does.  lists: runs, compare, settings, networks.  distillers: list and calibrate.
+does.  lists: runs, compare, settings, networks.  data: data sets.  distillers: list and calibrate.
 """
+
+import os
 
 import typer
 
@@ -23,6 +25,9 @@ def main(version: Version = False) -> None:
     """Exit codes: 0 done; 1 failed; 2 bad settings, data or records, nothing was started;
     124 time limit; 130 Ctrl-C; 129, 131, 143 other signals. Whatever stopped a command, the same
     command goes on."""
+    for name in ("LABKIT_DATA", "LABKIT_CACHE"):  # schedulers and kernels work in other folders
+        if folder := os.environ.get(name):
+            os.environ[name] = os.path.abspath(os.path.expanduser(folder))
 
 
 for commands in (training.COMMANDS, models.COMMANDS, lists.COMMANDS):

@@ -60,10 +60,11 @@ def init_folder(path: Path | str) -> Path:
             f"{folder}: its labels hold {len(classes)} values up to {values[-1]}; "
             f"expected class ids 0-254, and 255 for void."
         )
-    ids: dict[str, Any] = {str(value): f"class_{value}" for value in classes}
-    if IGNORE_INDEX in values:
-        ids[str(IGNORE_INDEX)] = None
-    content: dict[str, Any] = {"classes": [f"class_{value}" for value in classes], "ids": ids}
+    content: dict[str, Any] = {"classes": [f"class_{value}" for value in classes]}
+    if classes != list(range(len(classes))):
+        content["ids"] = {str(value): f"class_{value}" for value in classes}
+        if IGNORE_INDEX in values:
+            content["ids"][str(IGNORE_INDEX)] = None
     for split, names in splits.items():
         content[split] = dict(zip(("images", "labels"), map(_posix(folder), names), strict=True))
     if "val" not in splits:
