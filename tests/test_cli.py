@@ -163,6 +163,24 @@ def test_a_missing_picture_is_reported_before_a_run_is_loaded(complete_matrix, t
     assert f"{tmp_path / 'none.png'}" in done.stderr
 
 
+def test_the_pictures_of_a_folder_are_predicted(complete_matrix, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("b.JPG", "a.png"):
+        Image.new("RGB", (50, 37), (90, 90, 90)).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("no picture", encoding="utf-8")
+    options = ("--set", f"runs={tmp_path / 'runs'}", "--as", "ids")
+    done = call("predict", "streets-student-alone", tmp_path / "in", *options)
+    assert done.exit_code == 2
+    assert "--output: is missing" in done.stderr
+    done = call(
+        "predict", "streets-student-alone", tmp_path / "in", *options, "--output", tmp_path / "new"
+    )
+    assert done.exit_code == 0, done.output
+    made = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert made == ["a-alone-ids.png", "b-alone-ids.png"]
+    assert "holds no PNG" in call("predict", "x", tmp_path / "new" / "..", "--output", "y").stderr
+
+
 def test_relative_pictures_and_a_debug_traceback(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = call("predict", "nobody", "none.png", "--debug")

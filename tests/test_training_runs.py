@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,14 @@ import torch
 from PIL import Image
 
 from labkit.datasets import frames_batch
-from labkit.errors import DataError, RecordError
+from labkit.datasets.pictures import read_ids, read_image, read_upright
+from labkit.errors import DataError, RecordError, SettingsError
 from labkit.records import load_run
 from labkit.settings import EvaluateSettings
 from labkit.training.evaluate import evaluating
 from labkit.training.experiment import load_experiment
 from labkit.training.fit import fit
-from labkit.training.picture import predict_images
+from labkit.training.picture import FORMS, predict_images
 from labkit.training.scoring import evaluate_run
 from tests.training import student, teacher
 
@@ -107,17 +109,79 @@ def test_pictures_that_do_not_fit_are_refused(trained, picture, tmp_path):
     runs = str(assisted.run.folder.parent)
     label = tmp_path / "label.png"
     with pytest.raises(DataError, match="reads the image alone"):
-        predict_images(taught.run.run_id, [picture], label=label, runs=runs)
+        list(predict_images(taught.run.run_id, [picture], label=label, runs=runs))
     ids = np.full((45, 70), 9, dtype=np.uint8)
     Image.fromarray(ids).save(label)
     with pytest.raises(DataError, match=r"has ids \[9\]"):
-        predict_images(assisted.run.run_id, [picture], label=label, runs=runs)
+        list(predict_images(assisted.run.run_id, [picture], label=label, runs=runs))
     Image.fromarray(ids[:40]).save(label)
     with pytest.raises(DataError, match="expected the picture's"):
-        predict_images(assisted.run.run_id, [picture], label=label, runs=runs)
+        list(predict_images(assisted.run.run_id, [picture], label=label, runs=runs))
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(DataError, match=r"text\.png"):
-        predict_images(taught.run.run_id, [tmp_path / "text.png"], runs=runs)
+        list(predict_images(taught.run.run_id, [tmp_path / "text.png"], runs=runs))
+
+
+def test_every_form_of_a_prediction_agrees(trained, picture, tmp_path):
+    _, taught = trained
+    options = {"output": tmp_path / "out", "runs": str(taught.run.folder.parent)}
+    made = {}
+    for form in FORMS:
+        (line,) = predict_images(taught.run.run_id, [picture], form=form, **options)
+        made[form] = Path(line.partition(" (read")[0])
+    ids = read_ids(made["ids"])
+    with np.load(made["probabilities"]) as arrays:
+        assert arrays["probabilities"].shape == (8, 45, 70)
+        assert np.allclose(arrays["probabilities"].astype(np.float32).sum(0), 1, atol=5e-3)
+        assert (arrays["probabilities"].argmax(0) == ids).mean() > 0.99
+        assert tuple(arrays["class_names"]) == taught.info.class_names
+    colours = np.array(taught.info.palette)[ids]
+    assert (read_image(made["colours"]) == colours).all()
+    middle = (colours + read_image(picture).astype(int)) / 2
+    assert np.abs(read_image(made["overlay"]) - middle).max() <= 0.5
+
+
+def test_a_turned_picture_is_predicted_upright(trained, tmp_path):
+    _, taught = trained
+    pixels = np.zeros((40, 70, 3), dtype=np.uint8)
+    pixels[:, :35] = 200
+    upright = Image.fromarray(pixels)
+    upright.save(tmp_path / "upright.png")
+    tags = Image.Exif()
+    tags[0x0112] = 6  # displayed turned by 90 degrees clockwise
+    upright.rotate(90, expand=True).save(tmp_path / "turned.png", exif=tags)
+    assert (read_upright(tmp_path / "turned.png") == pixels).all()
+    paths = [tmp_path / "upright.png", tmp_path / "turned.png"]
+    options = {"form": "ids", "output": tmp_path, "runs": str(taught.run.folder.parent)}
+    list(predict_images(taught.run.run_id, paths, **options))
+    first, second = (read_ids(tmp_path / f"{path.stem}-of-assisted-ids.png") for path in paths)
+    assert (first == second).all()
+
+
+def test_what_is_no_opaque_picture_of_8_bits_is_refused(trained, tmp_path):
+    _, taught = trained
+    runs = str(taught.run.folder.parent)
+    pixels = np.full((40, 70, 4), 255, dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "opaque.png")
+    (line,) = predict_images(taught.run.run_id, [tmp_path / "opaque.png"], runs=runs)
+    assert "opaque-of-assisted.png" in line
+    pixels[3, 4, 3] = 0
+    Image.fromarray(pixels).save(tmp_path / "holes.png")
+    Image.fromarray(np.zeros((40, 70), dtype=np.uint16)).save(tmp_path / "deep.png")
+    for name, words in (("holes", "transparent"), ("deep", "more than 8 bits")):
+        with pytest.raises(DataError, match=words):
+            list(predict_images(taught.run.run_id, [tmp_path / f"{name}.png"], runs=runs))
+
+
+def test_two_pictures_never_share_a_file(trained, tmp_path):
+    _, taught = trained
+    runs = str(taught.run.folder.parent)
+    paths = [tmp_path / "a" / "x.png", tmp_path / "b" / "x.png"]
+    for folder in (tmp_path, tmp_path / "one.png"):
+        with pytest.raises(DataError, match=r"two pictures|one file"):
+            list(predict_images(taught.run.run_id, paths, output=folder, runs=runs))
+    with pytest.raises(SettingsError, match="expected one of colours, ids"):
+        list(predict_images(taught.run.run_id, paths, form="text", runs=runs))
 
 
 def test_evaluation_leaves_every_module_in_its_mode():

@@ -10,6 +10,17 @@ from labkit.batch.exits import Debug, errors_explained
 from labkit.cli.options import Set, values_of
 from labkit.errors import DataError
 
+SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+class Form(StrEnum):
+    """How `labkit predict` writes a prediction."""
+
+    colours = "colours"
+    ids = "ids"
+    overlay = "overlay"
+    probabilities = "probabilities"
+
 
 class Explorer(StrEnum):
     """What `labkit explore` draws."""
@@ -31,26 +42,49 @@ def evaluate(run: str, set_: Set = [], debug: Debug = False) -> None:  # noqa: B
 
 def predict(
     run: str,
-    images: Annotated[list[Path], typer.Argument(help="PNG or JPEG files.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="PNG or JPEG files, or folders that hold some.")
+    ],
+    as_: Annotated[
+        Form, typer.Option("--as", help="Coloured classes, ids, colours over the image, or npz.")
+    ] = Form.colours,
     label: Annotated[
         Path | None,
         typer.Option(help="Label for an assisted teacher: single-channel class ids, 255 = void."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File (of one image) or folder; default: beside each image.")
+        Path | None,
+        typer.Option(help="File (of one image) or folder; default: beside each image."),
     ] = None,
     set_: Set = [],  # noqa: B006
     debug: Debug = False,
 ) -> None:
-    """Write the coloured prediction of a complete run for one or many images."""
+    """Write the prediction of a complete run for one image, many, or all images of a folder."""
     with errors_explained(debug):
         values = values_of(set_)
-        if missing := [str(path) for path in (*images, label) if path and not path.is_file()]:
-            raise DataError(f"{missing[0]}: no such file; expected a PNG or JPEG picture.")
+        paths = _pictures(images)
+        if label and not label.is_file():
+            raise DataError(f"{label}: no such file; expected a PNG of class ids.")
+        if output is None and any(path.is_dir() for path in images):
+            raise DataError("--output: is missing; the predictions of a folder go to a folder.")
         from labkit.training.picture import predict_images
 
-        for line in predict_images(run, images, label=label, output=output, **values):
+        options = {"form": as_.value, "label": label, "output": output}
+        for line in predict_images(run, paths, **options, **values):
             print(line)
+
+
+def _pictures(paths: list[Path]) -> list[Path]:
+    """The files named, and in place of a folder its PNG and JPEG files by name."""
+    found: list[Path] = []
+    for path in paths:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = [one for one in files if one is path or one.suffix.lower() in SUFFIXES]
+        if not (files and all(one.is_file() for one in files)):
+            what = "holds no" if path.is_dir() else "no such file; expected a"
+            raise DataError(f"{path}: {what} PNG or JPEG picture.")
+        found += files
+    return found
 
 
 def export(

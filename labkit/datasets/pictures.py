@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from labkit.errors import DataError
 
@@ -28,14 +28,23 @@ def read_image(path: Path) -> np.ndarray:
         DataError: the file cannot be read, is no whole PNG or JPEG, or has 16 bits per channel.
     """
 
+    return _opened(path, lambda file, bits: np.array(_rgb(path, file, bits)))
+
+
+def read_upright(path: Path) -> np.ndarray:
+    """Return an image as it is displayed: like `read_image`, turned by its EXIF orientation.
+
+    Raises:
+        DataError: as `read_image`, or pixels are transparent, whose stored colours nobody sees.
+    """
+
     def decode(file: Image.Image, bits: int) -> np.ndarray:
-        if bits == 16 or file.mode[0] in "IF":
+        if file.has_transparency_data and file.convert("RGBA").getextrema()[3][0] < 255:
             raise DataError(
-                f"{path}: has more than 8 bits per channel; expected 8. Convert it to 8 bits."
+                f"{path}: has transparent pixels; expected an opaque picture. Save it without "
+                "an alpha channel, on the background it is meant for."
             )
-        if file.mode == "P" and "transparency" in file.info:
-            file = file.convert("RGBA")
-        return np.array(file if file.mode == "RGB" else file.convert("RGB"))
+        return np.array(ImageOps.exif_transpose(_rgb(path, file, bits)))
 
     return _opened(path, decode)
 
@@ -80,6 +89,16 @@ def verify_picture(path: Path) -> None:
         DataError: they differ, or the file cannot be read.
     """
     _opened(path, lambda file, _: file.verify())
+
+
+def _rgb(path: Path, file: Image.Image, bits: int) -> Image.Image:
+    if bits == 16 or file.mode[0] in "IF":
+        raise DataError(
+            f"{path}: has more than 8 bits per channel; expected 8. Convert it to 8 bits."
+        )
+    if file.mode == "P" and "transparency" in file.info:
+        file = file.convert("RGBA")
+    return file if file.mode == "RGB" else file.convert("RGB")
 
 
 def _opened(path: Path, use: Callable[[Image.Image, int], T]) -> T:
