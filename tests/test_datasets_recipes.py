@@ -25,6 +25,13 @@ def test_every_recipe_makes_settings_of_every_kind(name, recipe):
         assert make_settings("student", taught, taught_by=taught_by).role == "student"
 
 
+@pytest.mark.parametrize("name", [*BENCHMARKS, "camvid"])
+def test_teachers_of_paper_recipes_have_the_field_s_auxiliary_loss_and_may_use_their_label(name):
+    """With consistency weight 5 a teacher can ignore its label (figures/streets/ablations)."""
+    paper = make_settings("teacher", {"dataset": name, "recipe": "paper"})
+    assert (paper.auxiliary_weight, paper.consistency_weight) == (0.4, 0.1)
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_benchmarks_have_the_field_s_recipe_and_a_small_one(name):
     """Source: CIRKD's schedule, as every method of the field is compared under."""
