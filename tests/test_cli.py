@@ -31,7 +31,8 @@ def test_help_runs_and_settings_need_no_torch(tmp_path):
     code = """import sys
 from typer.testing import CliRunner
 from labkit.cli import app
-for words in (["--help"], ["runs", "--set", "runs={}"], ["settings", "teacher"], ["--version"]):
+settings = [["settings", "teacher"], ["settings", "student"]]
+for words in (["--help"], ["runs", "--set", "runs={}"], *settings, ["--version"]):
     assert CliRunner().invoke(app, words).exit_code == 0, words
 print("torch" in sys.modules)"""
     assert python(code.format(tmp_path)) == "False\n"
@@ -134,7 +135,7 @@ def test_settings_show_the_recipe_s_value():
     done = call("settings", "student", "--set", "dataset=camvid")
     assert done.exit_code == 0, done.output
     assert "(recipe; else" in done.stdout
-    assert "cwd: weight=" in done.stdout
+    assert "labkit distillers" in done.stdout
 
 
 def test_a_run_is_scored_and_predicts_by_the_beginning_of_its_id(complete_matrix, tmp_path):

@@ -29,7 +29,7 @@ def settings_lines(role: str, values: Mapping[str, str]) -> Iterator[str]:
         only = "" if len(row.kinds) == len(kinds) else f" ({', '.join(row.kinds)} alone)"
         yield f"{row.name:<{width}}  {value}{limits}  {row.description}{only}"
     if role == "student":
-        yield from _distiller_lines()
+        yield "options of distillers, as --set NAME.OPTION=VALUE: labkit distillers"
 
 
 def network_lines() -> Iterator[str]:
@@ -67,17 +67,6 @@ def check_lines(
     report = check_dataset(dataset, root, splits=splits, progress=not as_json)
     lines = [json.dumps(report.to_json(), indent=1)] if as_json else report.lines()
     return report.passed, lines
-
-
-def _distiller_lines() -> Iterator[str]:
-    from labkit import distillers
-
-    yield "distillers, and their options as NAME.OPTION:"
-    for name in distillers.available():
-        options = ", ".join(
-            f"{key}={_text(value)}" for key, value in distillers.distiller_settings(name).items()
-        )
-        yield f"  {name}: {options}"
 
 
 def _text(value: Any) -> str:
