@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -152,5 +153,10 @@ class DatasetInfo:
         return self.class_names.index(name)
 
     def _statistics(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (self.mean, self.std))
-        return mean, std
+        return _per_channel(self.mean, device), _per_channel(self.std, device)
+
+
+@lru_cache(maxsize=64)
+def _per_channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
+    """(3, 1, 1) on a device; kept, because the copy to it makes the host wait."""
+    return torch.tensor(values, device=device).view(3, 1, 1)

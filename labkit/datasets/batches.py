@@ -72,8 +72,9 @@ class TrainBatches(Dataset):
     def __getitem__(self, step: int) -> Batch:
         first = step * self.batch_size
         index = [self._frame(position) for position in range(first, first + self.batch_size)]
-        images = torch.empty(self.batch_size, 3, *self.crop)
-        target = torch.empty(self.batch_size, *self.crop, dtype=torch.int64)
+        device = getattr(self.split, "device", "cpu")
+        images = torch.empty(self.batch_size, 3, *self.crop, device=device)
+        target = torch.empty(self.batch_size, *self.crop, dtype=torch.int64, device=device)
         for slot, i in enumerate(index):
             sample = self._augmented(i, step, slot)
             self.info.normalised(sample.image, out=images[slot])

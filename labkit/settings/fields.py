@@ -27,6 +27,8 @@ LOCAL_FIELDS = frozenset(
         "device",
         "workers",
         "threads",
+        "resident",
+        "compile",
         "scoring_batch",
         "log_every_steps",
         "evaluate_every_steps",
@@ -106,6 +108,12 @@ class TrainSettings(Settings):
     device: Device = Field("auto", description="auto: cuda where there is one")
     workers: Natural = Field(0, le=256, description="processes that load data; cannot change a run")
     threads: Natural = Field(0, le=4096, description="CPU threads; 0: as torch chooses")
+    resident: bool = Field(
+        False, description="training frames are kept on the device and augmented there"
+    )
+    compile: bool = Field(
+        False, description="torch.compile of the trained network; without it where that fails"
+    )
     runs: PathText = Field("runs", min_length=1, description="folder of run folders")
 
     @model_validator(mode="after")
@@ -129,6 +137,11 @@ class TrainSettings(Settings):
                         f"setting crop_{name}: got {crop} pixels; expected at most {largest}, "
                         f"the image's {name} (resize={self.resize}) at the largest zoom."
                     )
+        if self.resident and self.workers:
+            yield (
+                f"setting workers: got {self.workers} with resident=yes; "
+                "expected 0, resident frames are not loaded. Leave one of them out."
+            )
         if self.optimiser != "sgd" and self.momentum != self._default("momentum"):
             yield (
                 f"setting momentum: got {self.momentum}, which does not apply: "

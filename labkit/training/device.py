@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from labkit.datasets.batches import Batch, ScoringBatch
 from labkit.errors import SettingsError, TrainingError
@@ -52,8 +53,13 @@ def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
     """A batch on a device; the host does not wait for the copy. Positions stay on the CPU."""
     index = batch.index
     if device.type == "cuda":
-        batch = type(batch)(*(None if value is None else value.pin_memory() for value in batch))
+        batch = type(batch)(*map(_pinned, batch))
     return batch.to(device)._replace(index=index)
+
+
+def _pinned(value: Tensor | None) -> Tensor | None:
+    """A tensor of the CPU in pinned memory; others as they are."""
+    return value.pin_memory() if value is not None and value.device.type == "cpu" else value
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from labkit.datasets import DatasetInfo, Split, dataset_info, open_split
 from labkit.datasets.batches import Batch, ScoringBatch, TrainBatches
+from labkit.datasets.memory import resident_split
 from labkit.distillers import build_distiller
 from labkit.distillers.base import Distiller
 from labkit.errors import RecordError
@@ -28,6 +29,7 @@ from labkit.method import (
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
 from labkit.training.calibration import calibrate_weights
+from labkit.training.compiled import CompiledNetwork
 from labkit.training.depthwise import use_float32_depthwise
 from labkit.training.device import choose_device, full_float32, to_device
 from labkit.training.distributed import ALONE, Ranks
@@ -84,8 +86,9 @@ class Experiment:
     def train_batches(self) -> TrainBatches:
         """Augmented training batches, a function of (seed, step)."""
         settings = self.settings
+        split = self.train_split
         return TrainBatches(
-            self.train_split,
+            resident_split(split, self.device) if settings.resident else split,
             self.info,
             resize=settings.resize,
             crop=(settings.crop_height, settings.crop_width),
@@ -208,6 +211,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         ranks: the processes that train the run, each with a part of the batch.
     """
     settings, network = experiment.settings, experiment.network
+    network = CompiledNetwork(network) if settings.compile else network
     segmentation_loss = ranks.segmentation_loss(
         hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
     )

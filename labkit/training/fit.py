@@ -165,6 +165,7 @@ def _facts(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
         "device": experiment.device.type,
         "precision": experiment.precision,
         "processes": ranks.world,
+        "compiled": settings.compile,
         "data_note": getattr(experiment.train_split, "note", ""),
     } | _distillation_facts(experiment)
 

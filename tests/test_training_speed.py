@@ -1,0 +1,66 @@
+"""Resident frames and torch.compile: neither changes a run, and their faults are explained."""
+
+import pytest
+import torch
+from torch._dynamo.exc import TorchDynamoException
+
+from labkit.datasets import memory
+from labkit.errors import SettingsError
+from labkit.training.fit import fit
+from tests.training import equal, raising, teacher, tiny_networks, weights  # noqa: F401
+
+
+@pytest.mark.parametrize("values", [{}, {"scale_min": 0.5, "scale_max": 2, "brightness": 0.4}])
+def test_resident_frames_give_the_same_batches(values, tmp_path):
+    plain, resident = (teacher(tmp_path, resident=r, **values) for r in (False, True))
+    assert plain.run.run_id == resident.run.run_id
+    pairs = zip(
+        plain.train_batches.loader(start=0, steps=6),
+        resident.train_batches.loader(start=0, steps=6),
+        strict=True,
+    )
+    for first, second in pairs:
+        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_resident_frames_train_the_same_network(tmp_path):
+    plain, resident = (teacher(tmp_path / str(r), resident=r) for r in (False, True))
+    assert fit(plain) == fit(resident)
+    assert equal(weights(plain), weights(resident))
+
+
+def test_frames_that_do_not_fit_the_device_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "BUDGET", 1000)
+    with pytest.raises(SettingsError, match=r"resident: .* 8 frames"):
+        fit(teacher(tmp_path, resident=True))
+
+
+def test_resident_frames_have_no_workers(tmp_path):
+    with pytest.raises(SettingsError, match="workers"):
+        teacher(tmp_path, resident=True, workers=1)
+
+
+def test_a_compilation_that_fails_is_reported_once_and_changes_nothing(
+    tmp_path, monkeypatch, capsys
+):
+    plain = teacher(tmp_path / "plain")
+    fit(plain)
+    failing = raising(TorchDynamoException("no compiler\nand a long trace"))
+    monkeypatch.setattr(torch, "compile", lambda network, **options: failing)
+    compiled = teacher(tmp_path / "compiled", compile=True)
+    assert compiled.run.run_id == plain.run.run_id
+    fit(compiled)
+    assert equal(weights(compiled), weights(plain))
+    printed = capsys.readouterr().out
+    assert printed.count("warning: the network is trained without torch.compile") == 1
+    assert "no compiler" in printed
+    assert "long trace" not in printed
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of torch's own compiler
+def test_a_compiled_network_trains_alike(tmp_path):
+    plain, compiled = (teacher(tmp_path / str(c), compile=c, train_steps=2) for c in (False, True))
+    fit(plain), fit(compiled)
+    for name, value in weights(plain).items():
+        torch.testing.assert_close(weights(compiled)[name], value, rtol=1e-3, atol=1e-4)
