@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from labkit.distillers.base import Distiller
     from labkit.method import Outputs
 
-SHARED = ("base", "calibrate", "combined")  # files of this folder that hold no distiller
+SHARED = ("base", "calibrate", "combined", "probe")  # files of this folder that hold no distiller
 CALIBRATED = "calibrated"  # the weight that is measured on the run's own networks and batches
 
 

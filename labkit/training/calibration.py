@@ -1,13 +1,15 @@
-"""Calibrated weights of a run's distillers: measured on its own networks and first batches."""
+"""A run's distillers: built for its networks, weights calibrated on its own first batches."""
 
 import math
 from typing import TYPE_CHECKING
 
 import torch
 
+from labkit.distillers import build_distiller
+from labkit.distillers.base import Distiller
 from labkit.distillers.calibrate import Calibration, calibrate
 from labkit.errors import SettingsError
-from labkit.method import LabelNoising
+from labkit.method import LabelNoising, Outputs
 from labkit.method.seeding import stream_generator, stream_seed
 from labkit.training.device import autocast
 
@@ -15,18 +17,31 @@ if TYPE_CHECKING:
     from labkit.training.experiment import Experiment
 
 BATCHES = 4  # of the run's training, from its first on
+EXAMPLE_SIDE = 64  # pixels, of the image that sizes a distiller's adapters
 
 
-def calibrate_weights(experiment: "Experiment", noising: LabelNoising | None) -> None:
-    """Give the distillers whose weight is `calibrated` their weight; the others keep theirs.
+def prepare_distiller(experiment: "Experiment", noising: LabelNoising | None) -> Distiller:
+    """The distillers that a student's settings name, on its device, with their weights.
+
+    Args:
+        experiment: a student's, with its teacher.
+        noising: of the label that an assisted teacher reads in distillation.
 
     Raises:
-        SettingsError: as `measure`.
+        SettingsError: a setting does not fit the networks, or a weight cannot be calibrated.
     """
-    distiller = experiment.distiller
-    names = [name for name, weight in distiller.weights.items() if math.isnan(weight)]
-    if names:
-        distiller.set_weights(measure(experiment, noising, "+".join(names)).weights)
+    settings = experiment.settings
+    distiller = build_distiller(
+        settings.distillation,
+        settings.distiller_options,
+        student=_example_outputs(experiment),
+        teacher=_example_outputs(experiment.teacher),
+        seed=settings.seed,
+    ).to(experiment.device)
+    uncalibrated = [name for name, weight in distiller.weights.items() if math.isnan(weight)]
+    if uncalibrated:
+        distiller.set_weights(measure(experiment, noising, "+".join(uncalibrated)).weights)
+    return distiller
 
 
 def measure(
@@ -64,3 +79,11 @@ def measure(
             )
         except ValueError as fault:
             raise SettingsError(f"distillation: {fault}", names=["distillation"]) from fault
+
+
+@torch.no_grad()
+def _example_outputs(experiment: "Experiment") -> Outputs:
+    """Outputs for one empty image, from which adapters are sized."""
+    network = experiment.network
+    inputs = torch.zeros(1, 3 + network.label_channels, EXAMPLE_SIDE, EXAMPLE_SIDE)
+    return network(inputs.to(experiment.device))

@@ -13,7 +13,6 @@ from torch import Tensor
 from labkit.datasets import DatasetInfo, Split, dataset_info, open_split
 from labkit.datasets.batches import Batch, ScoringBatch, TrainBatches
 from labkit.datasets.memory import resident_split
-from labkit.distillers import build_distiller
 from labkit.distillers.base import Distiller
 from labkit.errors import RecordError
 from labkit.method import (
@@ -28,7 +27,7 @@ from labkit.method import (
 )
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
-from labkit.training.calibration import calibrate_weights
+from labkit.training.calibration import prepare_distiller
 from labkit.training.compiled import CompiledNetwork
 from labkit.training.depthwise import use_float32_depthwise
 from labkit.training.device import choose_device, full_float32, to_device
@@ -47,7 +46,6 @@ __all__ = ["Experiment", "load_experiment", "plan_run", "prepare", "training_ste
 
 Predictor = Callable[[ScoringBatch], Outputs]
 Step = Callable[[Batch, torch.Generator], StepOutput]
-EXAMPLE_SIDE = 64  # pixels, of the image that sizes a distiller's adapters
 
 
 @dataclass(frozen=True)
@@ -142,17 +140,9 @@ def prepare(run: Run) -> Experiment:
         return experiment
     place = {"data_root": settings.data_root, "device": settings.device}
     teacher = load_experiment(run.teacher, threads=settings.threads, **place)
-    distiller = build_distiller(
-        settings.distillation,
-        settings.distiller_options,
-        student=_example_outputs(experiment),
-        teacher=_example_outputs(teacher),
-        seed=settings.seed,
-    )
-    distiller = distiller.to(experiment.device)
-    experiment = replace(experiment, teacher=teacher, distiller=distiller)
-    calibrate_weights(experiment, distillation_noising(experiment))
-    return experiment
+    experiment = replace(experiment, teacher=teacher)
+    distiller = prepare_distiller(experiment, distillation_noising(experiment))
+    return replace(experiment, distiller=distiller)
 
 
 def load_experiment(run: Run, **changes: Any) -> Experiment:
@@ -292,11 +282,3 @@ def _noising(settings: Any, info: DatasetInfo) -> LabelNoising:
         label_channels=settings.label_channels,
         class_codes=settings.class_codes,
     )
-
-
-@torch.no_grad()
-def _example_outputs(experiment: Experiment) -> Outputs:
-    """Outputs for one empty image, from which adapters are sized."""
-    network = experiment.network
-    inputs = torch.zeros(1, 3 + network.label_channels, EXAMPLE_SIDE, EXAMPLE_SIDE)
-    return network(inputs.to(experiment.device))
