@@ -1,8 +1,6 @@
-"""Every benchmark in its public layout: ids by an independent table, and traps named."""
+"""Every benchmark in its public layout: ids by an independent table, names and numbers."""
 
 import csv
-import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from PIL import Image
 
 from labkit.datasets import check_scored, dataset_info, open_split
 from labkit.datasets.classes import bit_colour
-from labkit.datasets.pictures import ORIENTATION
 from labkit.errors import DataError
 from tests import trees
 
@@ -89,129 +86,14 @@ def test_the_plain_split_of_voc_says_so(tmp_path):
     assert "plain split of 3 frames" in frames.note
 
 
-# faults and traps of each set
-
-
-def folder_of(root: Path, name: str) -> Path:
-    return root / {"voc": "VOCdevkit/VOC2012", "ade20k": "ADEChallengeData2016",
-                   "coco_stuff_10k": "coco_stuff10k", "coco_stuff_164k": "coco_stuff164k",
-                   "folder": "."}.get(name, name)  # fmt: skip
-
-
-def look(name: str, root: Path, split: str = "train") -> str:
-    """The message of the first fault met."""
-    try:
-        frames = open_split(name, split, root=str(root))
-        for i in range(len(frames)):
-            frames.check(i)
-    except DataError as error:
-        return str(error)
-    pytest.fail("no fault")
-
-
-def first(folder: Path, pattern: str) -> Path:
-    return sorted(folder.glob(pattern))[0]
-
-
-def relabel(pattern: str, value: int, *, whole: bool = False):
-    """Change one pixel, or all, of the first label."""
-
-    def change(folder: Path) -> Path:
-        path = first(folder, pattern)
-        ids = np.array(Image.open(path, formats=["PNG"]))
-        ids[...] = value if whole else np.where(np.arange(ids.size).reshape(ids.shape), ids, value)
-        trees.write_label(path, ids)
-        return path
-
-    return change
-
-
-def rgb(pattern: str):
-    def change(folder: Path) -> Path:
-        path = first(folder, pattern)
-        with Image.open(path, formats=["PNG"]) as file:
-            colours = file.convert("RGB")
-        colours.save(path)
-        return path
-
-    return change
-
-
-def turned(pattern: str):
-    """The image's sides swapped, with an EXIF orientation: as a program that applies it saw it."""
-
-    def change(folder: Path) -> Path:
-        path = first(folder, pattern)
-        with Image.open(path, formats=["JPEG"]) as file:
-            picture = file.transpose(Image.Transpose.ROTATE_90)
-        exif = Image.Exif()
-        exif[ORIENTATION] = 6
-        picture.save(path, exif=exif)
-        return path
-
-    return change
-
-
-def mat(name: str, content: bytes | dict):
-    def change(folder: Path) -> Path:
-        from scipy.io import savemat
-
-        path = first(folder, "annotations/*.mat")
-        path.write_bytes(content) if isinstance(content, bytes) else savemat(path, content)
-        return path
-
-    return change
-
-
-def stuff(value: int) -> dict:
-    return {"S": np.full((20, 30), value, np.uint8)}
-
-
-HDF = b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + b" " * 100
-FAULTS = [
-    ("cityscapes", relabel("gtFine/train/*/*_labelIds.png", 34), "unknown ids 34 .1 pixels"),
-    ("cityscapes", relabel("gtFine/train/*/*_labelIds.png", 255), "unknown ids 255"),
-    ("cityscapes", relabel("gtFine/train/*/*_labelIds.png", 0, whole=True), "void at every"),
-    ("cityscapes", lambda f: first(f, "gtFine/train/*/*_labelIds.png").unlink(), "has no label"),
-    ("voc", rgb("SegmentationClass/*.png"), "mode RGB"),
-    ("voc", relabel("SegmentationClass/*.png", 38), "unknown ids 38"),
-    ("voc", lambda f: first(f, "JPEGImages/*.jpg").unlink(), "2007_000032.*no image"),
-    ("voc", lambda f: (f / "ImageSets/Segmentation/train.txt").write_text("../../x\n"),
-        "train.txt: holds 'x'; expected names"),
-    ("voc", turned("JPEGImages/*.jpg"), "EXIF orientation 6 is never applied"),
-    ("ade20k", relabel("annotations/training/*.png", 151), "unknown ids 151"),
-    ("ade20k", relabel("annotations/training/*.png", 255), "unknown ids 255.*after a converter"),
-    ("ade20k", lambda f: trees.write_label(f / "images/training/ADE_train_00000001_seg.png",
-        np.zeros((4, 4))), "full ADE20K"),
-    ("coco_stuff_10k", mat("S", stuff(12)), "unknown ids 12 .600 pixels"),
-    ("coco_stuff_10k", mat("S", HDF), "version 1.0"),
-    ("coco_stuff_10k", mat("S", b"no matlab"), "broken MATLAB file"),
-    ("coco_stuff_10k", mat("S", {"T": np.zeros((20, 30))}), "broken MATLAB file or one without S"),
-    ("coco_stuff_10k", mat("S", {"S": np.full((20, 30), 1.5)}), "with a fraction"),
-    ("coco_stuff_10k", mat("S", {"S": np.zeros((20, 30, 2))}), "expected a map"),
-    ("coco_stuff_164k", relabel("annotations/train2017/*.png", 11), "unknown ids 11"),
-    ("coco_stuff_164k", relabel("annotations/train2017/*.png", 182), "unknown ids 182"),
-    ("coco_stuff_164k", lambda f: shutil.rmtree(f / "annotations/train2017"), "no such folder"),
-    ("camvid", relabel("trainannot/*.png", 12), "unknown ids 12"),
-    ("folder", relabel("labels/*.png", 5), "unknown ids 5 .*the ids of dataset.json: 0, 1, 2"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "spoil", "words"), FAULTS)
-def test_each_trap_is_named_with_its_file(tmp_path, name, spoil, words):
-    trees.WRITERS[name](tmp_path)
-    path = spoil(folder_of(tmp_path, name))
-    message = look(name, tmp_path)
-    assert re.search(words, message), message
-    if isinstance(path, Path):
-        assert path.stem.split("_gtFine")[0] in message
+# faults of each set; the traps: test_datasets_traps.py
 
 
 def test_an_augmented_list_with_images_of_val_is_refused(tmp_path):
     trees.write_voc(tmp_path, augmented="list")
     path = tmp_path / "VOCdevkit/VOC2012/ImageSets/Segmentation/trainaug.txt"
     path.write_text(path.read_text(encoding="utf-8") + trees.VOC_VAL[0] + "\n", encoding="utf-8")
-    assert "holds 1 images of val, 2007_000033" in look("voc", tmp_path)
+    assert "holds 1 images of val, 2007_000033" in trees.first_fault("voc", tmp_path)
 
 
 def test_a_list_of_image_and_label_paths_is_read_by_its_names(tmp_path):
@@ -227,13 +109,13 @@ def test_a_list_of_image_and_label_paths_is_read_by_its_names(tmp_path):
 def test_only_fine_labels_of_cityscapes_are_read(tmp_path):
     trees.write_cityscapes(tmp_path)
     (tmp_path / "cityscapes/gtFine").rename(tmp_path / "cityscapes/gtCoarse")
-    assert "gtCoarse, no gtFine" in look("cityscapes", tmp_path)
+    assert "gtCoarse, no gtFine" in trees.first_fault("cityscapes", tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in trees.WRITERS if name != "folder"])
 def test_a_missing_data_set_shows_the_layout_expected(name, tmp_path):
-    message = look(name, tmp_path)
-    assert str(folder_of(tmp_path, name)) in message
+    message = trees.first_fault(name, tmp_path)
+    assert str(trees.folder_of(tmp_path, name)) in message
     assert dataset_info(name).layout.splitlines()[0] in message
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from labkit.datasets import open_split
+from labkit.errors import DataError
+
 Labels = dict[tuple[str, str], np.ndarray]
 SIZES = ((20, 30), (31, 18), (20, 33))  # height, width of photographs
 
@@ -258,3 +261,21 @@ def train_both(name: str, root: Path, values: dict):
     values = {"dataset": name, "data_root": str(root), "runs": str(root / "runs")} | values
     teacher = train_run("teacher", values)
     return teacher, train_run("student", values | {"teacher": teacher.run_id})
+
+
+def folder_of(root: Path, name: str) -> Path:
+    """A set's own folder below the data folder."""
+    return root / {"voc": "VOCdevkit/VOC2012", "ade20k": "ADEChallengeData2016",
+                   "coco_stuff_10k": "coco_stuff10k", "coco_stuff_164k": "coco_stuff164k",
+                   "folder": "."}.get(name, name)  # fmt: skip
+
+
+def first_fault(name: str, root: Path, split: str = "train") -> str:
+    """The message of the first fault that the check before a training meets; "" for none."""
+    try:
+        frames = open_split(name, split, root=str(root))
+        for i in range(len(frames)):
+            frames.check(i)
+    except DataError as error:
+        return str(error)
+    return ""

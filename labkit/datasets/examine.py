@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labkit.datasets.files import Frame
+from labkit.datasets.files import Frame, compare_sizes
 from labkit.datasets.pictures import (
     SUFFIXES,
     orientation,
@@ -48,11 +48,8 @@ def examine_frame(frame: Frame, *, any_orientation: bool) -> FrameFacts:
         _examine_image(facts, frame, image, any_orientation)
     if ids is not None:
         _examine_label(facts, frame, ids)
-    if image is not None and ids is not None and image.shape[:2] != ids.shape:
-        facts.faults.append(
-            f"{frame.label}: has size {ids.shape[0]} x {ids.shape[1]}; expected the image's, "
-            f"{image.shape[0]} x {image.shape[1]}."
-        )
+    if image is not None and ids is not None:
+        _collect(facts, lambda: compare_sizes(frame, image.shape[:2], ids.shape))
     return facts
 
 

@@ -126,7 +126,7 @@ class FileSplit:
         """Return a frame with its target as uint8."""
         frame = self.frames[index]
         pixels, target = read_image(frame.image), self._read_target(frame)
-        _compare_sizes(frame, pixels.shape[:2], target.shape)
+        compare_sizes(frame, pixels.shape[:2], target.shape)
         image = torch.from_numpy(pixels).permute(2, 0, 1)
         return Sample(image, torch.from_numpy(target))
 
@@ -167,7 +167,12 @@ class FileSplit:
         return frame.labels.target(frame.labels.read(frame.label), frame.label)
 
 
-def _compare_sizes(frame: Frame, image: tuple[int, int], label: tuple[int, int]) -> None:
+def compare_sizes(frame: Frame, image: tuple[int, int], label: tuple[int, int]) -> None:
+    """Compare (height, width) of a frame's image and label.
+
+    Raises:
+        DataError: they differ.
+    """
     if image == label:
         return
     turned = orientation(frame.image)
