@@ -6,8 +6,8 @@ from labkit.errors import SettingsError
 
 
 def distiller_lines() -> Iterator[str]:
-    """A table of the distillers, and how one is named in a setting."""
-    from labkit.distillers import available, distiller_facts
+    """A table of the distillers, their options, and how one is named in a setting."""
+    from labkit.distillers import available, distiller_facts, distiller_settings
 
     rows = [distiller_facts(name) for name in available()]
     head = {"name": "name", "kind": "compares", "tap": "tap", "weight": "weight", "summary": ""}
@@ -15,10 +15,11 @@ def distiller_lines() -> Iterator[str]:
     widths = {key: max(len(text[key]) for text in texts) for key in head}
     for text in texts:
         yield "  ".join(value.ljust(widths[key]) for key, value in text.items()).rstrip()
-    yield (
-        'one or several: --set distillation="cwd:3+at:calibrated"; no weight: its default. '
-        "Their settings: labkit settings student."
-    )
+    yield 'one or several: --set distillation="cwd:3+at:calibrated"; no weight: its default'
+    yield "options, as --set NAME.OPTION=VALUE:"
+    for name in available():
+        options = distiller_settings(name).items()
+        yield f"  {name}: {', '.join(f'{key}={value}' for key, value in options)}"
 
 
 def calibration_lines(values: Mapping[str, str]) -> Iterator[str]:
