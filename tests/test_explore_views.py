@@ -17,9 +17,10 @@ from labkit.datasets import dataset_info, open_split
 from labkit.explore.edits import edit_label
 from labkit.explore.pictures import SCALAR
 from labkit.explore.readback import RANGE
-from labkit.explore.teacher_frame import answer
-from labkit.explore.teachers import Teachers, find_teachers, one_frame
+from labkit.explore.readings import read_frame
+from labkit.explore.teachers import Teachers, find_teachers
 from labkit.method import LabelNoising, stream_generator
+from labkit.method.outputs import full_size
 from labkit.settings import AttributionSettings, NoisingSettings, TeacherSettings, parse_sets
 from labkit.training.experiment import load_experiment, plan_run
 from labkit.training.fit import fit
@@ -74,7 +75,9 @@ def test_a_view_is_a_function_of_its_state_and_every_control_is_one_of_its_field
     assert {one.name for one in explorer.controls} == set(vars(explorer.state))
     for control in explorer.controls:
         value = getattr(explorer.state, control.name)
-        if control.kind == "choice":
+        if control.kind == "file":
+            assert value == ""
+        elif control.kind == "choice":
             assert value in control.options
         else:
             assert control.low <= value <= control.high
@@ -93,7 +96,7 @@ def test_every_control_changes_the_view(number, runs):
     for control in explorer.controls:
         value = getattr(start, control.name)
         candidates = control.options
-        if control.kind == "number":
+        if control.kind in ("number", "point"):
             candidates = (value + control.step, control.low, control.high)
         others = [one for one in candidates if one != value]
         changed = (explorer.draw(replace(start, **{control.name: other})) for other in others)
@@ -160,7 +163,7 @@ def test_more_noise_is_read_back_worse():
     read = []
     for std in (0.0, 0.1, 0.5, 2.0):
         line = explorer.draw(replace(explorer.state, pixel_std=std)).readout[0]
-        read.append(float(line.split("thresholds: ")[1].split(" %")[0]))
+        read.append(float(line.split("read ")[1].split(" %")[0]))
     assert read == sorted(read, reverse=True)
     assert read[0] == 100
     assert read[-1] < 60
@@ -168,15 +171,24 @@ def test_more_noise_is_read_back_worse():
 
 def test_predictions_are_those_the_run_is_scored_by(runs):
     explorer = explore.teacher(settings_of(AttributionSettings, runs))
-    experiment = experiment_of(explorer, runs)
-    _, batch = one_frame(experiment, 3)
-    state = explorer.state
-    answers = answer(experiment, batch, batch.target[0], pixel_std=state.pixel_std, seed=state.seed)
-    assert answers["true label"].shape == (64, 128)
+    experiment, state = experiment_of(explorer, runs), explorer.state
+    one = read_frame(experiment, 3, pixel_std=state.pixel_std, seed=state.seed)
+    assert one.answers["true label"].ids.shape == (64, 128)
     for reading in ("true_label", "foreign_label", "zero_label"):
-        expected = experiment.logits(reading, batch).argmax(1)[0]
-        assert (answers[reading.replace("_", " ")] != expected).float().mean() < 1e-3
-    assert torch.equal(answers["edited label"], answers["true label"])
+        expected = experiment.logits(reading, one.batch).argmax(1)[0]
+        ids = one.answers[reading.replace("_", " ")].ids
+        assert (ids != expected).float().mean() < 1e-3
+
+
+def test_probabilities_at_a_point_are_those_of_the_logits_at_full_size(runs):
+    explorer = explore.teacher(settings_of(AttributionSettings, runs))
+    experiment = experiment_of(explorer, runs)
+    one = read_frame(experiment, 0, pixel_std=0.03, seed=0)
+    answer = one.answers["zero label"]
+    expected = full_size(answer.logits[None], answer.stride, answer.image_size)[0].softmax(0)
+    for row, column in ((0, 0), (13, 40), (31, 63)):
+        found = answer.probabilities((column + 0.5) / 64, (row + 0.5) / 32)
+        assert torch.allclose(found, expected[:, row, column], atol=1e-5)
 
 
 def test_an_edited_region_gets_its_class_or_becomes_void(runs):
@@ -194,8 +206,8 @@ def test_a_teacher_of_the_fixed_ramp_reads_its_ramp(tmp_path):
     run = fit_ramp(tmp_path)
     explorer = explore.teacher(settings_of(AttributionSettings, str(tmp_path)))
     view = explorer.draw(explorer.state)
-    line = "Two noisings (seeds 0 and 1) disagree on 0.0 % of the labelled pixels."
-    assert line in view.readout
+    assert view.panels[-1].title == "two noisings disagree"
+    assert "0.0 % of the pixels" in view.panels[-1].note
     other = explorer.draw(replace(explorer.state, seed=5))
     assert [one.content for one in other.panels] == [one.content for one in view.panels]
     _, values = command_values(explorer, explorer.state)

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 _MODULES = {  # imported at first use: an explorer of label noising needs no attribution
     "contribution_frame": ("ContributionState", "contribution", "draw_contribution"),
+    "markup": ("view_html",),
     "noised_frame": ("NoisingState", "draw_noising", "noising", "noising_of", "open_frame"),
     "teacher_frame": ("TeacherState", "draw_teacher", "teacher"),
-    "view": ("Control", "Explorer", "Missing", "Panel", "Table", "View", "view_html"),
+    "view": ("Control", "Explorer", "Missing", "Panel", "Table", "View"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from labkit.datasets import DatasetInfo
-from labkit.explore.pictures import class_picture, error_picture, outlined
+from labkit.explore.pictures import class_picture, error_picture, fitted, outlined
 from labkit.explore.view import Panel, Table, panel
 from labkit.method import IGNORE_INDEX, Counts, Scores, count_pixels, scores_from_counts
 
@@ -32,9 +32,16 @@ def class_panel(
     *,
     alt: str,
     note: str = "",
-    outline: np.ndarray | None = None,
+    named: bool = True,
+    lines: bool = True,
+    region: np.ndarray | None = None,
 ) -> Panel:
-    """A panel of class ids; the alt text names the classes by size."""
+    """A panel of class ids; the alt text names the classes by size.
+
+    Args:
+        named: write the classes' names on it; lines: draw lines between them.
+        region: (H, W) bool, outlined.
+    """
     values = ids.masked_fill(ids == IGNORE_INDEX, info.num_classes).numpy()
     names = [*info.class_names, "void"]
     counts = np.bincount(values.ravel(), minlength=len(names))
@@ -43,10 +50,10 @@ def class_panel(
         for k in np.argsort(-counts, kind="stable")
         if counts[k]
     )
-    pixels = class_picture(values, info.palette, names)
+    pixels = class_picture(values, info.palette, names, named=named, lines=lines)
     return panel(
         title,
-        pixels if outline is None else outlined(pixels, outline),
+        pixels if region is None else outlined(pixels, fitted(region)),
         alt=f"{alt}: {shares}.",
         note=note,
     )
@@ -63,7 +70,7 @@ def error_panel(
     hit, missed, false = counts
     alt = f"Errors for {name}, {reading}: {hit} pixels hit, {missed} missed, {false} false alarms."
     pixels = error_picture(prediction.numpy(), truth.numpy(), category, IGNORE_INDEX)
-    note = f"{reading}: hit grey {hit}, miss black {missed}, false alarm striped {false} pixels"
+    note = f"{reading}: {hit} hit (grey), {missed} missed (black), {false} false (striped)"
     return panel(f"errors, {name}", pixels, alt=alt, note=note)
 
 
@@ -79,6 +86,12 @@ def iou_table(scores: dict, info: DatasetInfo) -> Table:
         ("class", *scores),
         tuple(rows),
     )
+
+
+def class_legend(info: DatasetInfo) -> tuple[tuple[str, tuple[int, int, int]], ...]:
+    """Class names with their colours, void last."""
+    colours = (*(tuple(one) for one in info.palette), (0, 0, 0))
+    return tuple(zip((*info.class_names, "void"), colours, strict=True))
 
 
 def _percent(value: float) -> str:

@@ -3,14 +3,19 @@ one scale.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from labkit.attribution.frames import FrameMaps, maps_of_frame, run_frames, share_by_location
 from labkit.attribution.layercam import BranchMeans
 from labkit.attribution.report import shared_limit
-from labkit.attribution.request import REGIONS, Request, altered, measured_means
+from labkit.attribution.request import REGIONS, Request, altered, measured_means, scoring_batch
+from labkit.datasets import Split
 from labkit.errors import DataError
+from labkit.explore.class_panels import class_legend, class_panel
+from labkit.explore.own import keep_upload, open_own
 from labkit.explore.pictures import (
     EVIDENCE_COLOURS,
     SHARE_COLOURS,
@@ -19,25 +24,29 @@ from labkit.explore.pictures import (
     outlined,
     striped,
 )
+from labkit.explore.readings import point_text, read_edited
 from labkit.explore.save import explore_command
-from labkit.explore.teachers import Teachers, find_teachers, missing
+from labkit.explore.teachers import Teachers, find_teachers, missing, run_name
 from labkit.explore.view import (
     Control,
     Explorer,
     Missing,
     Panel,
+    SharedState,
     View,
     changed,
     command_line,
     panel,
+    shared_controls,
 )
+from labkit.method import IGNORE_INDEX
 from labkit.plots.contribution import local_share
 from labkit.settings import AttributionSettings
 from labkit.training.experiment import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContributionState:
+class ContributionState(SharedState):
     """The explained quantity; names and meaning as in `AttributionSettings` where it has them."""
 
     run: str
@@ -81,7 +90,10 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
         seed=settings.seed,
     )
     controls = (
-        Control(name="run", label="run", kind="choice", options=tuple(teachers.runs)),
+        Control(
+            name="run", label="run", kind="choice", options=tuple(teachers.runs),
+            names=tuple(map(run_name, runs)),
+        ),
         Control(name="frame", label="frame", high=len(first.val_split) - 1),
         Control(name="category", label="class", kind="choice", options=names),
         Control(name="region", label="region", kind="choice", options=tuple(REGIONS)),
@@ -89,7 +101,8 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
         Control(name="noisings", label="noisings averaged", low=1, high=16),
         Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
         Control(name="seed", label="seed", high=999),
-    )
+        *shared_controls(),
+    )  # fmt: skip
     centres: dict[tuple[str, float], BranchMeans] = {}
 
     def draw(state: ContributionState) -> View:
@@ -105,47 +118,108 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
             "all figures": _command(settings, state),
         }
 
-    return Explorer("contribution", "Contribution explorer", state, controls, draw, commands)
+    def choose(state: ContributionState, x: float, y: float) -> dict[str, str]:
+        target = _split(teachers.experiment(state.run), state)[_index(state)].target
+        height, width = target.shape
+        chosen = int(target[int(y * height), int(x * width)])
+        return {} if chosen == IGNORE_INDEX else {"category": names[chosen]}
+
+    return Explorer(
+        "contribution", "Contribution explorer", state, controls, draw, commands, choose,
+        unused=lambda state: ("frame",) if state.image else ("label",),
+        gesture="Cursor: arrow keys move it, Enter explains the class of the label there",
+        keep=partial(keep_upload, runs=settings.runs),
+    )  # fmt: skip
 
 
 def draw_contribution(
     state: ContributionState, experiment: Experiment, centre: BranchMeans | None
 ) -> View:
-    """Frame, evidence through the image and through the label in one scale, and the label's share.
+    """Frame, label and prediction, evidence through the image and through the label in one scale,
+    and the label's share.
 
     Args:
         centre: means that the folded branches are centred on; None for the raw stem.
     """
-    category = experiment.info.class_names.index(state.category)
-    one = maps_of_frame(
-        noised_experiment(experiment, state), min(state.frame, len(experiment.val_split) - 1),
-        category=category, request=state.request(), means=centre,
-    )  # fmt: skip
-    outline = one.outline.numpy()
-    pixels = outlined(fitted(one.image.permute(1, 2, 0).numpy()), fitted(outline))
-    size = f"the label holds {state.category} on {100 * outline.mean():.1f} % of the pixels"
-    first = panel(
-        "frame", pixels, alt=f"Frame {state.frame}; {size}, outlined.",
-        note=f"{state.category} of the label outlined",
-    )  # fmt: skip
+    experiment, info = noised_experiment(experiment, state), experiment.info
+    frame = min(_index(state), len(experiment.val_split) - 1)
+    category = info.class_names.index(state.category)
+    one = maps_of_frame(experiment, frame, category=category, request=state.request(), means=centre)
+    batch = scoring_batch(experiment, experiment.val_split, [frame])
+    truth = batch.target[0]
+    answer = read_edited(experiment, batch, truth, pixel_std=state.pixel_std, seed=state.seed)
+    point = partial(point_text, {"its label": answer}, truth, info.class_names)
+    classes = partial(
+        class_panel, info=info, named=state.names == "on", lines=state.outlines == "on"
+    )
+    first = (
+        _frame_panel(one, state),
+        classes("label", truth, alt="True label", note="click a class to explain it"),
+        classes("prediction", answer.ids, alt="Prediction with the label"),
+    )
     if not one.maps.present.all():
         text = (
             f"{state.category}: no pixel is {REGIONS[state.region]} in this frame, so there is no "
+            "evidence to split."
         )
-        return View((first,), (f"{text}evidence to split.",))
+        return View(first, (text,), (), class_legend(info), point)
     limit = shared_limit([one])
     panels = (
-        first,
+        *first,
         _evidence("through the image", one.image_map.numpy(), limit, one, state),
         _evidence("through the label", one.label_map.numpy(), limit, one, state),
         _share(one, limit, state),
     )
-    return View(panels, _readout(one, limit, state))
+
+    def look(x: float, y: float) -> str:
+        image, label = (_at(values, x, y) for values in (one.image_map, one.label_map))
+        share = f", label share {100 * label / (image + label):.0f} %" if image + label else ""
+        return (
+            f"{point(x, y)} Evidence for {state.category} in logits: image {image:.3f}, "
+            f"label {label:.3f}{share}."
+        )
+
+    return View(panels, _readout(one, limit, state), (), class_legend(info), look)
+
+
+def _index(state: ContributionState) -> int:
+    return 0 if state.image else state.frame
+
+
+def _split(experiment: Experiment, state: ContributionState) -> Split:
+    """The frames that a state takes its own from."""
+    if state.image:
+        return open_own(state.image, state.label, experiment.info)
+    return experiment.val_split
+
+
+def _at(values: Tensor, x: float, y: float) -> float:
+    """A map's value (h, w) at a point, x and y in 0-1."""
+    height, width = values.shape
+    return float(values[int(y * height), int(x * width)])
+
+
+def _frame_panel(one: FrameMaps, state: ContributionState) -> Panel:
+    share = 100 * one.outline.float().mean().item()
+    return panel(
+        "frame",
+        _outlined(fitted(one.image.permute(1, 2, 0).numpy()), one, state),
+        alt=f"Frame {one.name}; the label holds {state.category} on {share:.1f} % of the pixels.",
+        note=f"{state.category} of the label outlined" if state.outlines == "on" else one.name,
+    )
+
+
+def _outlined(pixels: np.ndarray, one: FrameMaps, state: ContributionState) -> np.ndarray:
+    """With the class of the label outlined, where the state has outlines."""
+    return outlined(pixels, fitted(one.outline.numpy())) if state.outlines == "on" else pixels
 
 
 def noised_experiment(experiment: Experiment, state: ContributionState) -> Experiment:
-    """The experiment at the state's pixel noise."""
-    return altered(experiment, noising=replace(experiment.noising, pixel_std=state.pixel_std))
+    """The experiment at the state's pixel noise and on the state's frames."""
+    noising = replace(experiment.noising, pixel_std=state.pixel_std)
+    other = altered(experiment, noising=noising)
+    vars(other)["val_split"] = _split(experiment, state)
+    return other
 
 
 def _readout(one: FrameMaps, limit: float, state: ContributionState) -> tuple[str, ...]:
@@ -191,7 +265,7 @@ def _evidence(
         f"{values.max():.3f} logits, scale 0 to {limit:.3f}."
     )
     note = f"dark 0, bright {limit:.3f} logits; mean {values.mean():.4f}"
-    return panel(title, outlined(pixels, fitted(one.outline.numpy())), alt=alt, note=note)
+    return panel(title, _outlined(pixels, one, state), alt=alt, note=note)
 
 
 def _share(one: FrameMaps, limit: float, state: ContributionState) -> Panel:
@@ -202,11 +276,10 @@ def _share(one: FrameMaps, limit: float, state: ContributionState) -> Panel:
     pixels = striped(pixels, little, (165, 165, 165))
     alt = (
         f"Label share for {state.category} by position: {100 * one.share:.1f} % over the whole "
-        "frame; "
-        "striped where there is little evidence."
+        "frame; striped where there is little evidence."
     )
     note = "purple: image, white: half, orange: label; striped: little evidence"
-    return panel("label share", outlined(pixels, fitted(one.outline.numpy())), alt=alt, note=note)
+    return panel("label share", _outlined(pixels, one, state), alt=alt, note=note)
 
 
 def _at_size(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,55 +1,72 @@
-"""Controls of a state's fields: sliders with numeric entries, and lists; all work by keyboard."""
+"""Controls of a state's fields: sliders with numeric entries, lists and boxes to tick."""
 
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ipywidgets
 import traitlets
 
-from labkit.explore.view import Control, Explorer
+from labkit.errors import LabkitError
+from labkit.explore.view import SWITCH, Control, Explorer
 
-STYLE = (  # the entry's name is the slider's, so it is kept for screen readers alone
-    "<style>.labkit-entry > .widget-label{position:absolute;width:1px!important;height:1px;"
-    "overflow:hidden;clip-path:inset(50%)}"
-    ".labkit-explorer :focus-visible{outline:2px solid var(--jp-brand-color1,#1976d2);"
-    "outline-offset:2px}"
-    ".labkit-explorer .widget-label{color:var(--jp-content-font-color1,inherit)}</style>"
-)
-LABEL_WIDTH = "128px"
-LONG_OPTION = 24  # letters; longer ones get a row of their own
+STYLE = f"<style>{Path(__file__).with_name('explorer.css').read_text(encoding='utf-8')}</style>"
+LABEL_WIDTH = "100px"
+BUTTON = {"width": "120px"}
+TICK = {"width": "104px"}
 
 
 class Controls:
     """Widgets for every field of an explorer's state, and the state they show."""
 
-    def __init__(self, explorer: Explorer, changed: Callable[[Any], None]) -> None:
-        self._state, self._changed = explorer.state, changed
-        self._lock = threading.Lock()
+    def __init__(
+        self,
+        explorer: Explorer,
+        changed: Callable[[Any], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Controls at the explorer's first state.
+
+        Args:
+            changed: called with every new state, on any thread.
+            failed: called with the fault of an uploaded file.
+        """
+        self._failed = failed
+        self._explorer, self._state, self._changed = explorer, explorer.state, changed
+        self._lock = threading.RLock()
         self._inputs: dict[str, ipywidgets.Widget] = {}
+        self._rows: dict[str, ipywidgets.Widget] = {}
         self._links: list[traitlets.link] = []
-        rows = [
-            self._row(control, getattr(explorer.state, control.name))
-            for control in explorer.controls
-        ]
+        for control in explorer.controls:
+            row = self._row(control, getattr(explorer.state, control.name))
+            self._rows[control.name] = row
+        rows = list(self._rows.values())
         if "seed" in self._inputs:
-            rows.append(self._draw_again())
-        layout = ipywidgets.Layout(
-            display="flex",
-            flex_flow="row wrap",
-            align_items="center",
-            width="100%",
-            max_width="960px",
-        )
-        self.box = ipywidgets.Box(rows, layout=layout)
+            rows.append(self._button("Draw again", "the next seed", self._next_seed))
+        if "image" in self._rows:
+            rows.append(self._button("Split's frames", "leave the own image", self._without_upload))
+        self.box = ipywidgets.Box(rows)
+        self.box.add_class("labkit-controls")
         for name, widget in self._inputs.items():
             widget.observe(self._turned, "value", type="change")
             widget.labkit_name = name
+        self._disable()
 
     @property
     def state(self) -> Any:
         return self._state
+
+    def set(self, values: dict[str, Any]) -> None:
+        """Change fields of the state together, and the controls that show them."""
+        with self._lock:
+            self._state = replace(self._state, **values)
+            for name, value in values.items():
+                if name in self._inputs:
+                    self._inputs[name].value = _shown(value)
+            self._disable()
+            self._changed(self._state)
 
     def close(self) -> None:
         for link in self._links:
@@ -58,26 +75,46 @@ class Controls:
             widget.unobserve_all()
 
     def _turned(self, change: dict[str, Any]) -> None:
+        value = change["new"]
+        if isinstance(value, bool):
+            value = SWITCH[not value]
         with self._lock:  # two controls may change on two threads
-            self._state = replace(self._state, **{change["owner"].labkit_name: change["new"]})
+            self._state = replace(self._state, **{change["owner"].labkit_name: value})
+            self._disable()
             self._changed(self._state)
+
+    def _disable(self) -> None:
+        unused = self._explorer.unused(self._state)
+        for name, row in self._rows.items():
+            for widget in getattr(row, "children", (row,)):
+                widget.disabled = name in unused
 
     def _row(self, control: Control, value: Any) -> ipywidgets.Widget:
         style = {"description_width": LABEL_WIDTH}
-        if control.kind == "choice":
-            long = max(map(len, control.options)) > LONG_OPTION
-            layout = ipywidgets.Layout(
-                width="98%" if long else "322px", max_width="644px" if long else "98%"
+        if control.kind == "file":
+            return self._upload(control)
+        if control.options == SWITCH:
+            row = ipywidgets.Checkbox(
+                value=value == SWITCH[0],
+                description=control.label,
+                indent=False,
+                layout=TICK,
             )
-            self._inputs[control.name] = ipywidgets.Dropdown(
-                options=control.options,
+        elif control.kind == "choice":
+            names = control.names or control.options
+            row = ipywidgets.Dropdown(
+                options=list(zip(names, control.options, strict=True)),
                 value=value,
                 description=control.label,
                 style=style,
-                layout=layout,
+                layout={"width": "258px"},
             )
-            return self._inputs[control.name]
-        slider_type = ipywidgets.IntSlider if control.whole else ipywidgets.FloatSlider
+        else:
+            return self._number(control, value)
+        self._inputs[control.name] = row
+        return row
+
+    def _number(self, control: Control, value: float) -> ipywidgets.Widget:
         entry_type = ipywidgets.BoundedIntText if control.whole else ipywidgets.BoundedFloatText
         span = {
             "min": min(control.low, value),
@@ -85,33 +122,64 @@ class Controls:
             "step": control.step,
             "value": value,
         }
+        if control.kind == "point":
+            layout = ipywidgets.Layout(width="172px")
+            style = {"description_width": LABEL_WIDTH}
+            entry = entry_type(**span, description=control.label, layout=layout, style=style)
+            self._inputs[control.name] = entry
+            return entry
+        entry = entry_type(
+            **span, description=f"{control.label}, number", layout=ipywidgets.Layout(width="60px")
+        )
+        entry.add_class("labkit-entry")
+        slider_type = ipywidgets.IntSlider if control.whole else ipywidgets.FloatSlider
         slider = slider_type(
             **span,
             description=control.label,
             readout=False,
-            style=style,
+            style={"description_width": LABEL_WIDTH},
             tooltip=control.label,
-            layout=ipywidgets.Layout(width="250px"),
+            layout=ipywidgets.Layout(width="194px"),
         )
-        entry = entry_type(
-            **span, description=f"{control.label}, number", layout=ipywidgets.Layout(width="72px")
-        )
-        entry.add_class("labkit-entry")
         self._links.append(traitlets.link((slider, "value"), (entry, "value")))
         self._inputs[control.name] = slider
-        return ipywidgets.HBox(
-            [slider, entry], layout=ipywidgets.Layout(width="326px", overflow="visible")
-        )
+        return ipywidgets.HBox([slider, entry], layout=ipywidgets.Layout(overflow="visible"))
 
-    def _draw_again(self) -> ipywidgets.Widget:
-        button = ipywidgets.Button(
-            description="Draw again",
-            tooltip="the next seed",
-            layout=ipywidgets.Layout(margin="2px 8px"),
+    def _upload(self, control: Control) -> ipywidgets.Widget:
+        row = ipywidgets.FileUpload(
+            accept=".png,.jpg,.jpeg" if control.name == "image" else ".png",
+            description=control.label,
+            icon="",
+            layout=BUTTON,
         )
-        button.on_click(self._next_seed)
+        row.labkit_name = control.name
+        row.observe(self._uploaded, "value", type="change")
+        return row
+
+    def _uploaded(self, change: dict[str, Any]) -> None:
+        if not change["new"]:
+            return
+        try:
+            path = self._explorer.keep(bytes(change["new"][0].content))
+        except LabkitError as error:
+            self._failed(error)
+            return
+        name = change["owner"].labkit_name
+        self.set({"image": path, "label": ""} if name == "image" else {name: path})
+
+    def _without_upload(self) -> None:
+        self.set({"image": "", "label": ""})
+
+    def _button(self, text: str, hint: str, clicked: Callable[[], None]) -> ipywidgets.Widget:
+        button = ipywidgets.Button(description=text, tooltip=hint, layout=BUTTON)
+        button.on_click(lambda button: clicked())
         return button
 
-    def _next_seed(self, button: ipywidgets.Button) -> None:
+    def _next_seed(self) -> None:
         seed = self._inputs["seed"]
         seed.value = seed.value + 1 if seed.value < seed.max else seed.min
+
+
+def _shown(value: Any) -> Any:
+    """A field's value as its widget has it."""
+    return value == SWITCH[0] if value in SWITCH else value

@@ -11,7 +11,7 @@ AS_IT_IS, REMOVED = "as it is", "removed (void)"
 
 
 def edit_label(
-    truth: Tensor, info: DatasetInfo, *, x: int, y: int, edit: str
+    truth: Tensor, info: DatasetInfo, *, x: float, y: float, edit: str
 ) -> tuple[Tensor, Tensor]:
     """The region under a point, and the label with that region edited.
 
@@ -37,7 +37,7 @@ def edit_label(
 def describe_effect(
     region: Tensor, truth: Tensor, answers: dict[str, Tensor], info: DatasetInfo, *, edit: str
 ) -> tuple[str, str]:
-    """The edited region in words, and whether the prediction follows the label or the image.
+    """The edited region in words, and a verdict: whether the prediction follows label or image.
 
     Args:
         region: (H, W) bool; truth: (H, W) class ids.
@@ -51,23 +51,21 @@ def describe_effect(
     if edit in (AS_IT_IS, old) or old_id == IGNORE_INDEX:
         return (
             description,
-            "Give a labelled region another class to see what the prediction follows.",
+            "Click a labelled region and give it another class to see what the prediction follows.",
         )
     kept, had = (100 * (one[region] == old_id).float().mean().item() for one in (after, before))
     elsewhere = 100 * (before != after)[~region].float().mean().item() if (~region).any() else 0.0
-    text = f"Inside it {old} was predicted on {had:.0f} % of the pixels and now is on {kept:.0f} %"
+    text = f"{old} on {had:.0f} % of the edited region before, {kept:.0f} % after"
     if edit == REMOVED:
         follows = "the image" if kept >= had / 2 else "the label"
     else:
         taken = 100 * (after[region] == names.index(edit)).float().mean().item()
-        text += f", {edit} on {taken:.0f} %"
+        text += f"; {edit} {taken:.0f} %"
         follows = (
             "neither" if max(kept, taken) < 25 else "the label" if taken > kept else "the image"
         )
-    return (
-        description,
-        f"{text}: the prediction follows {follows}. Elsewhere {elsewhere:.1f} % changed.",
-    )
+    description += f"; {elsewhere:.1f} % of the prediction elsewhere changed"
+    return description, f"The prediction follows {follows}: {text}."
 
 
 def _edit_text(edit: str, old: str) -> str:

@@ -3,36 +3,36 @@ label it reveals.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from labkit.datasets import DatasetInfo, Split, dataset_info, dataset_recipe, open_split
-from labkit.explore.pictures import (
-    SCALAR,
-    class_picture,
-    fitted,
-    levels,
-)
+from labkit.explore.class_panels import class_legend, class_panel
+from labkit.explore.own import keep_upload, open_own
+from labkit.explore.pictures import SCALAR, fitted, levels, outlined
 from labkit.explore.readback import RANGE, histogram_panel, read_back, readout
 from labkit.explore.save import explore_command
 from labkit.explore.view import (
     Control,
     Explorer,
     Panel,
+    SharedState,
     View,
     as_dict,
     changed,
     command_line,
     panel,
+    shared_controls,
 )
 from labkit.method import IGNORE_INDEX, LabelNoising, stream_generator
 from labkit.settings import NoisingSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoisingState:
-    """Names, units and meaning as in `NoisingSettings`."""
+class NoisingState(SharedState):
+    """Names, units and meaning as in `NoisingSettings`, and a class to follow; "": none."""
 
     frame: int = 0
     class_std: float = 1.0
@@ -42,6 +42,7 @@ class NoisingState:
     class_codes: str = "random"
     label_channels: int = 1
     seed: int = 0
+    category: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +56,12 @@ class Frames:
 def noising(settings: NoisingSettings) -> Explorer:
     """The explorer of `00_label_noising`, at the notebook's settings."""
     frames = Frames(*open_frame(settings))
-    state = NoisingState(**{name: getattr(settings, name) for name in as_dict(NoisingState())})
+    info = frames.info
+    fields = settings.model_dump(include=set(as_dict(NoisingState())))
+    state = NoisingState(**fields)
     given = settings.model_dump(include={"dataset", "data_root", "runs", "figures"})
     defaults = NoisingSettings().model_dump()
+    classes = ("", *info.class_names, "void")
 
     def commands(state: NoisingState) -> dict[str, str]:
         values = changed(given | as_dict(state), defaults)
@@ -65,6 +69,12 @@ def noising(settings: NoisingSettings) -> Explorer:
             "this picture": explore_command("noising", settings, state),
             "all figures": command_line("run", "noising", values),
         }
+
+    def choose(state: NoisingState, x: float, y: float) -> dict[str, str]:
+        target = _sample(state, frames)[1]
+        height, width = target.shape
+        chosen = classes[min(int(target[int(y * height), int(x * width)]), info.num_classes) + 1]
+        return {"category": "" if chosen == state.category else chosen}
 
     controls = (
         Control(name="frame", label="frame", high=len(frames.split) - 1),
@@ -76,12 +86,24 @@ def noising(settings: NoisingSettings) -> Explorer:
             name="class_codes", label="class codes", kind="choice", options=("random", "fixed")
         ),
         Control(name="label_channels", label="label channels", low=1, high=8),
+        Control(
+            name="category", label="class followed", kind="choice", options=classes,
+            names=("none", *classes[1:]),
+        ),
         Control(name="seed", label="seed", high=999),
-    )
-    title = "Noising explorer"
+        *shared_controls(),
+    )  # fmt: skip
+
+    def unused(state: NoisingState) -> tuple[str, ...]:
+        fixed = ("class_std", "label_channels") if state.class_codes == "fixed" else ()
+        return fixed + (("frame",) if state.image else ("label",))
+
     return Explorer(
-        "noising", title, state, controls, lambda state: draw_noising(state, frames), commands
-    )
+        "noising", "Noising explorer", state, controls,
+        lambda state: draw_noising(state, frames), commands, choose, unused=unused,
+        gesture="Cursor: arrow keys move it, Enter follows the class of the label there",
+        keep=partial(keep_upload, runs=settings.runs),
+    )  # fmt: skip
 
 
 def open_frame(settings: NoisingSettings) -> tuple[DatasetInfo, Split]:
@@ -108,12 +130,11 @@ def noising_of(settings: NoisingSettings | NoisingState, info: DatasetInfo) -> L
 
 
 def draw_noising(state: NoisingState, frames: Frames) -> View:
-    """Image, label, noised label, histogram by class, and how much can be read back."""
+    """Image, label, every label channel, histogram by class, and how much can be read back."""
     info = frames.info
     names = [*info.class_names, "void"]
-    image, target = frames.split[state.frame]
+    image, target, name = _sample(state, frames)
     noising = noising_of(state, info)
-    channels = noising.label_channels
     generator = stream_generator("explore noise", state.seed)
     channel = noising(target[None], generator=generator)[0].numpy()
     again = stream_generator("explore noise", state.seed)
@@ -121,35 +142,56 @@ def draw_noising(state: NoisingState, frames: Frames) -> View:
     ids = target.masked_fill(target == IGNORE_INDEX, info.num_classes).numpy()
     std = state.label_scale * state.pixel_std
     readback = read_back(channel, ids, state.label_scale * codes, std)
-    first = f"channel 1 of {channels}" if channels > 1 else "one channel"
-    by_size = np.argsort(-readback.shares, kind="stable")
-    shares = ", ".join(
-        f"{names[readback.classes[i]]} {100 * readback.shares[i]:.1f} %" for i in by_size
-    )
+    followed = names.index(state.category) if state.category else None
+    region = ids == followed if followed is not None and state.outlines == "on" else None
+
+    pixels = fitted(image.permute(1, 2, 0).numpy())
+    if region is not None:
+        pixels = outlined(pixels, fitted(region))
+    height, width = target.shape
+    note = "the class followed is outlined" if state.category else "click a class to follow it"
     panels = (
-        _frame_panel(frames, state.frame),
-        panel(
-            "label", class_picture(ids, info.palette, names), alt=f"Label of the frame: {shares}."
+        panel("image", pixels, alt=f"Frame {name}, {height} x {width} pixels.", note=name),
+        class_panel(
+            "label", target, info, alt="Label of the frame", note=note,
+            named=state.names == "on", lines=state.outlines == "on", region=region,
         ),
-        panel(
-            "noised label", levels(fitted(channel[0]), -RANGE, RANGE), table=SCALAR,
-            note=f"{first}; dark {-RANGE:g}, bright {RANGE:g} std of the image",
-            alt=f"Noised label, {first}: values from {channel[0].min():.2f} to "
-            f"{channel[0].max():.2f} std of the image, pixel noise std {std:.3f} after scaling.",
+        *(_channel_panel(values, i, len(channel), region) for i, values in enumerate(channel)),
+        histogram_panel(
+            channel[0], ids, readback, names, info.normalised(image).numpy(),
+            std=std, palette=info.palette, followed=followed, height=len(pixels),
         ),
-        histogram_panel(channel[0], ids, readback, names, std, info.normalised(image).numpy()),
     )  # fmt: skip
-    wanted = state.label_channels
-    return View(panels, readout(readback, names, std=std, channels=channels, wanted=wanted))
+    lines = readout(readback, names, std=std, channels=len(channel), wanted=state.label_channels)
+
+    def look(x: float, y: float) -> str:
+        row, column = int(y * height), int(x * width)
+        k, value = int(ids[row, column]), float(channel[0, row, column])
+        code = state.label_scale * codes[0, k]
+        return (
+            f"x {column}, y {row}: labelled {names[k]}, code {code:+.3f}, "
+            f"channel {value:+.3f} std of the image; the best thresholds read "
+            f"{names[readback.answer(value)]}."
+        )
+
+    return View(panels, lines, (), class_legend(info), look)
 
 
-@lru_cache(maxsize=4)
-def _frame_panel(frames: Frames, frame: int) -> Panel:
-    image, name = frames.split[frame].image, frames.split.frame_name(frame)
-    height, width = image.shape[1:]
+def _sample(state: NoisingState, frames: Frames) -> tuple[Tensor, Tensor, str]:
+    """(3, H, W) uint8, (H, W) class ids, and the frame's name."""
+    split = open_own(state.image, state.label, frames.info) if state.image else frames.split
+    index = 0 if state.image else state.frame
+    return *split[index], split.frame_name(index)
+
+
+def _channel_panel(values: np.ndarray, number: int, count: int, region: np.ndarray | None) -> Panel:
+    """One label channel (H, W), with a region (H, W) outlined."""
+    which = f"channel {number + 1} of {count}" if count > 1 else "one channel"
+    shades = levels(fitted(values), -RANGE, RANGE)
+    pixels = shades if region is None else outlined(SCALAR[shades], fitted(region))
     return panel(
-        "image",
-        fitted(image.permute(1, 2, 0).numpy()),
-        alt=f"Frame {name}, {height} x {width} pixels.",
-        note=name,
-    )
+        "noised label", pixels, table=SCALAR if region is None else None,
+        note=f"{which}; dark {-RANGE:g}, bright {RANGE:g} std of the image",
+        alt=f"Noised label, {which}: values from {values.min():.2f} to {values.max():.2f} std of "
+        "the image.",
+    )  # fmt: skip

@@ -9,9 +9,13 @@ import ipywidgets
 from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 
-from labkit.explore.controls import STYLE, Controls
+from labkit.errors import LabkitError
+from labkit.explore.canvas import Canvas
+from labkit.explore.controls import BUTTON, STYLE, Controls
+from labkit.explore.markup import view_html
 from labkit.explore.redraw import Redraw
-from labkit.explore.view import Explorer, Missing, View, view_html
+from labkit.explore.save import view_png
+from labkit.explore.view import Explorer, Missing, View
 
 STATIC = "LABKIT_STATIC"  # environment variable: any value but "" or 0 means still pictures
 POLL_SECONDS = 0.5
@@ -59,38 +63,27 @@ def _still(explorer: Explorer) -> str:
 
 
 class _Live:
-    """Controls, picture, busy mark and lines to paste."""
+    """Controls, pictures with a cursor, busy mark and lines to copy."""
 
     def __init__(self, explorer: Explorer, loop: asyncio.AbstractEventLoop) -> None:
         self._explorer = explorer
         self._redraw = Redraw(
             explorer.draw, shown=self._shown, failed=self._failed, busy=self._busy, loop=loop
         )
-        self._controls = Controls(explorer, self._redraw.ask)
-        self._mark, self._picture = (
-            ipywidgets.HTML(),
-            ipywidgets.HTML(layout=ipywidgets.Layout(width="100%")),
-        )
-        wide = ipywidgets.Layout(width="98%", max_width="960px")
-        self._lines = {
-            name: ipywidgets.Text(
-                description=name, layout=wide, style={"description_width": "140px"}
-            )
-            for name in explorer.commands(explorer.state)
-        }
+        self._controls = Controls(explorer, self._redraw.ask, self._failed)
+        self._mark, self._view = ipywidgets.HTML(), explorer.draw(explorer.state)
+        self._canvas = Canvas(look=self._look, choose=self._choose, gesture=explorer.gesture)
+        self._canvas.add_class("labkit-pictures")
+        save = ipywidgets.Button(description="Save picture", tooltip="PNG, 300 dpi", layout=BUTTON)
+        save.on_click(lambda button: self._save())
+        self._controls.box.children += (save,)
         heading = ipywidgets.HTML(f"{STYLE}<b>{explorer.title}</b>")
-        copy = ipywidgets.HTML("Copy as a command")
-        children = [
-            heading,
-            self._controls.box,
-            self._mark,
-            self._picture,
-            copy,
-            *self._lines.values(),
-        ]
-        self.box = ipywidgets.VBox(children, layout=ipywidgets.Layout(width="100%"))
+        columns = ipywidgets.Box([self._controls.box, self._canvas])
+        columns.add_class("labkit-columns")
+        self.box = ipywidgets.VBox([ipywidgets.HBox([heading, self._mark]), columns])
+        self.box.layout.width = "100%"
         self.box.add_class("labkit-explorer")
-        self._shown(explorer.state, explorer.draw(explorer.state))
+        self._shown(explorer.state, self._view)
 
     def close(self) -> None:
         """Leave no callback and no model behind."""
@@ -101,13 +94,25 @@ class _Live:
     def _shown(self, state: Any, view: View) -> None:
         name = self._explorer.name
         _renders[name] += 1
-        self._picture.value = view_html(view, name=name, renders=_renders[name])
-        for key, line in self._explorer.commands(state).items():
-            self._lines[key].value = line
+        self._view = view
+        with self._canvas.hold_sync():
+            self._canvas.point = list(self._explorer.point(state))
+            self._canvas.html = view_html(view, name=name, renders=_renders[name])
+            self._canvas.lines = self._explorer.commands(state)
         self._set_status("ready")
 
+    def _look(self, x: float, y: float) -> str:
+        return self._view.look(x, y) if self._view.look else ""
+
+    def _choose(self, x: float, y: float) -> None:
+        self._controls.set(self._explorer.choose(self._controls.state, x, y))
+
+    def _save(self) -> None:
+        self._canvas.download(view_png(self._view), f"{self._explorer.name}.png", "image/png")
+
     def _failed(self, error: BaseException) -> None:
-        self._set_status(f"not drawn: {type(error).__name__}: {error}")
+        kind = "" if isinstance(error, LabkitError) else f"{type(error).__name__}: "
+        self._set_status(f"Not drawn: {kind}{error}")
 
     def _busy(self) -> None:
         self._set_status("drawing …")
@@ -116,8 +121,8 @@ class _Live:
         busy = str(text == "drawing …").lower()
         safe = text.replace("&", "&amp;").replace("<", "&lt;")
         self._mark.value = (
-            f'<span class="labkit-status" role="status" aria-busy="{busy}" style="font-size:13px">'
-            f"{safe}</span>"
+            f'<span class="labkit-status" role="status" aria-busy="{busy}" '
+            f'style="font-size:13px;margin-left:12px">{safe}</span>'
         )
 
 

@@ -96,16 +96,24 @@ def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def class_picture(
-    class_ids: np.ndarray, palette: Sequence[tuple[int, int, int]], names: Sequence[str]
+    class_ids: np.ndarray,
+    palette: Sequence[tuple[int, int, int]],
+    names: Sequence[str],
+    *,
+    named: bool = True,
+    lines: bool = True,
 ) -> np.ndarray:
-    """(H, W) ids, void last = len(palette), -> a panel with every class in its colour, lines
-    between them, and its name on it.
+    """(H, W) ids, void last = len(palette), -> a panel with every class in its colour, on request
+    with lines between them and their names on them.
     """
     shown = fitted(class_ids)
     table = np.zeros((len(palette) + 1, 3), dtype=np.uint8)
     table[:-1] = palette
     pixels = table[shown]
-    pixels[edges(shown)] //= 3
+    if lines:
+        pixels[edges(shown)] //= 3
+    if not named:
+        return pixels
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
     pixel_count = np.bincount(shown.ravel(), minlength=len(names))

@@ -1,11 +1,12 @@
 """How much of a label its noised channel reveals: the best decoders, and a histogram by class."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from labkit.explore.decoder import best_threshold_decoder, decode, decode_jointly
+from labkit.explore.decoder import ThresholdDecoder, best_threshold_decoder, decode, decode_jointly
 from labkit.explore.pictures import INK, LARGE, PAPER, font
 from labkit.explore.view import Panel, panel
 
@@ -29,6 +30,11 @@ class Readback:
     drawn: float  # 0-1, of the same thresholds on the pixels drawn
     jointly: float  # 0-1, of all channels together on the pixels drawn
     lost: np.ndarray  # (L,) ids the thresholds never answer
+    decoder: ThresholdDecoder  # of the first channel; its classes are positions in `classes`
+
+    def answer(self, value: float) -> int:
+        """The class that the best thresholds read from a value of the first channel."""
+        return int(self.classes[decode(self.decoder, np.array(value))])
 
 
 def read_back(channel: np.ndarray, ids: np.ndarray, codes: np.ndarray, std: float) -> Readback:
@@ -54,8 +60,9 @@ def read_back(channel: np.ndarray, ids: np.ndarray, codes: np.ndarray, std: floa
         jointly = (present[answers] == ids.ravel()).mean()
     lost = np.setdiff1d(present, present[decoder.classes])
     return Readback(
-        present, codes[0, present], shares, decoder.accuracy, float(drawn), float(jointly), lost
-    )
+        present, codes[0, present], shares, decoder.accuracy, float(drawn), float(jointly), lost,
+        decoder,
+    )  # fmt: skip
 
 
 def readout(
@@ -71,8 +78,8 @@ def readout(
     read = "the channel" if channels == 1 else "channel 1"
     usual = f"always answering {names[common]}: {100 * readback.shares.max():.1f} %"
     lines = [
-        f"Read back from {read} alone, best thresholds: {100 * readback.accuracy:.1f} % of the "
-        f"pixels ({100 * readback.drawn:.1f} % of those drawn; {usual}; void counts as a class)."
+        f"The best thresholds read {100 * readback.accuracy:.1f} % of the label back from {read}.",
+        f"Of the pixels drawn {100 * readback.drawn:.1f} %; {usual}; void counts as a class.",
     ]
     if channels > 1:
         lines.append(
@@ -104,28 +111,45 @@ def histogram_panel(
     ids: np.ndarray,
     readback: Readback,
     names: list[str],
-    std: float,
     image: np.ndarray,
+    *,
+    std: float,
+    palette: Sequence[tuple[int, int, int]],
+    followed: int | None,
+    height: int,
 ) -> Panel:
-    """One row per class in the order of the codes, over the image's own histogram, in std of
-    the image.
+    """One row per class in its colour, in the order of the codes, over the image's own histogram,
+    in std of the image.
+
+    Args:
+        values, ids: (H, W), of one channel, and class ids, void = K.
+        image: (3, H, W), normalised.
+        std: of the pixel noise, scaled.
+        followed: id of the class whose name is emphasised; None: none.
+        height: of the panel, pixels; more classes than fit make it higher.
     """
     rows = readback.classes[:MOST_ROWS]
     counts = _histograms(values, ids)
     backdrop = _heights(_histograms(image, np.zeros(image.shape, dtype=np.int64))[0])
-    tall, left, right = 34 if len(rows) <= 10 else 22, 110, 124
-    picture = Image.new("RGB", (LARGE, tall * len(rows) + 30), PAPER)
+    tall, left, right = max(20, (height - 26) // len(rows)), 110, 124
+    picture = Image.new("RGB", (LARGE, max(tall * len(rows) + 26, height)), PAPER)
     pen = ImageDraw.Draw(picture)
     bin_width = (LARGE - left - right) / BINS
+    size = min(19, tall - 3)
     for row, number in enumerate(rows):
         base = tall * (row + 1)
-        _draw_bars(pen, (tall - 6) * backdrop, left, base, bin_width, BACKDROP)
+        _draw_bars(pen, (tall - 4) * backdrop, left, base, bin_width, BACKDROP)
         pen.line((left, base, LARGE - right, base), fill=(170, 170, 170))
-        heights = (tall - 6) * _heights(counts[number])
-        _draw_bars(
-            pen, np.where(heights > 0, np.maximum(heights, 2), 0), left, base, bin_width, INK
-        )
-        pen.text((left - 8, base - tall / 2), names[number], font=font(19), anchor="rm", fill=INK)
+        heights = (tall - 4) * _heights(counts[number])
+        shown = np.where(heights > 0, np.maximum(heights, 3), 0)
+        _draw_bars(pen, np.where(shown > 0, shown + 1, 0), left, base, bin_width, INK, margin=1)
+        colour = tuple(palette[number]) if number < len(palette) else INK
+        _draw_bars(pen, shown, left, base, bin_width, colour)
+        name, weight = (left - 8, base - tall / 2), int(number == followed)
+        pen.text(
+            name, names[number], font=font(size), anchor="rm", fill=INK, stroke_width=weight,
+            stroke_fill=INK,
+        )  # fmt: skip
         if row + 1 < len(rows):
             gap = readback.codes[row + 1] - readback.codes[row]
             in_std = f" = {min(gap / std, 999):.{int(gap < 10 * std)}f} std" if std > 0 else ""
@@ -138,8 +162,7 @@ def histogram_panel(
         f"{names[k]} {code:+.2f}" for k, code in zip(readback.classes, readback.codes, strict=True)
     )
     note = (
-        "dark: channel, pale: the image's own values; right: gap to the next code, in std of the "
-        "pixel noise"
+        "colour: channel, pale: the image's own values; right: gap to the next code, in noise std"
     )
     if len(readback.classes) > MOST_ROWS:
         note += f"; the first {MOST_ROWS} of {len(readback.classes)}"
@@ -148,7 +171,7 @@ def histogram_panel(
         f"the image. Codes: {codes}. "
         f"Best thresholds read {100 * readback.accuracy:.1f} % of the pixels."
     )
-    return panel("channel by class", np.asarray(picture), alt=alt, note=note)
+    return panel("channel by class", np.asarray(picture), alt=alt, note=note, pointable=False)
 
 
 def _histograms(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -170,7 +193,9 @@ def _draw_bars(
     base: float,
     width: float,
     colour: tuple[int, int, int],
+    *,
+    margin: int = 0,
 ) -> None:
     for i in np.flatnonzero(heights > 0):
         x = left + i * width
-        pen.rectangle((x, base - heights[i], x + width, base), fill=colour)
+        pen.rectangle((x - margin, base - heights[i], x + width + margin, base), fill=colour)

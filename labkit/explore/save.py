@@ -144,7 +144,8 @@ def _value(text: str, kind: type, control: Control | None) -> Any:
         value = kind(text)
     except ValueError:
         raise SettingsError(f"got {text[:80]!r}; expected a number.") from None
-    if control is not None and not control.low <= value <= control.high:
+    ranged = control is not None and control.kind != "file"
+    if ranged and not control.low <= value <= control.high:
         raise SettingsError(
             f"got {text[:80]}; expected a number from {control.low:g} to {control.high:g}."
         )

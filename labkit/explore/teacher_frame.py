@@ -2,14 +2,15 @@
 edited label.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from labkit.datasets import ScoringBatch
-from labkit.datasets.batches import resize_label
+from labkit.datasets import DatasetInfo
 from labkit.explore.class_panels import (
+    class_legend,
     class_panel,
     error_panel,
     frame_scores,
@@ -17,34 +18,38 @@ from labkit.explore.class_panels import (
     miou_text,
 )
 from labkit.explore.edits import AS_IT_IS, REMOVED, describe_effect, edit_label
-from labkit.explore.pictures import (
-    difference_picture,
-    fitted,
+from labkit.explore.own import keep_upload
+from labkit.explore.pictures import SCALAR, difference_picture, fitted, levels
+from labkit.explore.readback import RANGE
+from labkit.explore.readings import (
+    ReadFrame,
+    point_text,
+    read_edited,
+    read_frame,
 )
 from labkit.explore.regions import largest_region
 from labkit.explore.save import explore_command
-from labkit.explore.teachers import (
-    Teachers,
-    find_teachers,
-    missing,
-    one_frame,
-    training_line,
-)
-from labkit.explore.view import Control, Explorer, Missing, Panel, Place, View, panel
-from labkit.method import (
-    IGNORE_INDEX,
-    assisted_input,
+from labkit.explore.teachers import Teachers, find_teachers, missing, run_name, training_line
+from labkit.explore.view import (
+    Control,
+    Explorer,
+    Missing,
+    Panel,
+    Place,
+    SharedState,
+    View,
+    panel,
+    shared_controls,
 )
 from labkit.records import Run
-from labkit.training.device import full_float32
 from labkit.training.experiment import Experiment
-from labkit.training.predict import noise_by_frame, predicted_classes
 
 READINGS = ("true label", "foreign label", "zero label", "edited label")
+OF_LABELS = ("pixel_std", "seed", "errors_of", "x", "y", "edit")  # no meaning without
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherState:
+class TeacherState(SharedState):
     """Which teacher reads which label.
 
     x and y, percent of width and height, mark the region of the label that is edited.
@@ -52,13 +57,13 @@ class TeacherState:
 
     run: str
     frame: int = 0
+    x: float = 50.0
+    y: float = 50.0
+    edit: str = AS_IT_IS
     pixel_std: float = 0.03
     seed: int = 0
     category: str = ""
     errors_of: str = READINGS[0]
-    x: int = 50
-    y: int = 50
-    edit: str = AS_IT_IS
 
 
 def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
@@ -84,22 +89,28 @@ def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     state = TeacherState(
         run=runs[0].run_id, category=category, seed=first.settings.seed,
         pixel_std=first.noising.pixel_std if first.noising else 0.0,
-        x=round(100 * (x + 0.5) / target.shape[1]), y=round(100 * (y + 0.5) / target.shape[0]),
+        x=round(100 * (x + 0.5) / target.shape[1], 1),
+        y=round(100 * (y + 0.5) / target.shape[0], 1),
         edit=names[(names.index(category) + 1) % len(names)],
     )  # fmt: skip
+    runs_named = {run.run_id: run_name(run) for run in runs}
     controls = (
-        Control(name="run", label="run", kind="choice", options=tuple(teachers.runs)),
+        Control(
+            name="run", label="run", kind="choice",
+            options=tuple(runs_named), names=tuple(runs_named.values()),
+        ),
         Control(name="frame", label="frame", high=len(first.val_split) - 1),
+        Control(name="x", label="region x, %", kind="point", high=100, step=0.1),
+        Control(name="y", label="region y, %", kind="point", high=100, step=0.1),
+        Control(
+            name="edit", label="edit: its class", kind="choice", options=(AS_IT_IS, REMOVED, *names)
+        ),
         Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
         Control(name="seed", label="seed", high=999),
         Control(name="category", label="class of errors", kind="choice", options=names),
         Control(name="errors_of", label="errors of", kind="choice", options=READINGS),
-        Control(name="x", label="region x, %", high=100),
-        Control(name="y", label="region y, %", high=100),
-        Control(
-            name="edit", label="edit: its class", kind="choice", options=(AS_IT_IS, REMOVED, *names)
-        ),
-    )
+        *shared_controls(),
+    )  # fmt: skip
 
     def commands(state: TeacherState) -> dict[str, str]:
         run = teachers.runs[state.run]
@@ -109,138 +120,135 @@ def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
             "train such a teacher": training_line(run, noise | {"seed": state.seed}),
         }
 
+    @lru_cache(maxsize=8)
+    def read(run_id: str, frame: int, pixel_std: float, seed: int, *own: str) -> ReadFrame:
+        return read_frame(
+            teachers.experiment(run_id), frame, pixel_std=pixel_std, seed=seed, own=own
+        )
+
     def draw(state: TeacherState) -> View:
-        return draw_teacher(state, teachers.experiment(state.run))
+        one = read(state.run, state.frame, state.pixel_std, state.seed, state.image, state.label)
+        return draw_teacher(state, teachers.experiment(state.run), one)
 
-    return Explorer("teacher", "Teacher explorer", state, controls, draw, commands)
+    def unused(state: TeacherState) -> tuple[str, ...]:
+        plain = teachers.runs[state.run].kind != "assisted"
+        without_label = plain or bool(state.image and not state.label)
+        own = ("frame",) if state.image else ("label",)
+        return own + (OF_LABELS if without_label else ())
+
+    return Explorer(
+        "teacher", "Teacher explorer", state, controls, draw, commands,
+        choose=lambda state, x, y: {"x": round(100 * x, 1), "y": round(100 * y, 1)},
+        point=lambda state: (state.x / 100, state.y / 100),
+        keep=partial(keep_upload, runs=settings.runs), unused=unused,
+        gesture="Cursor: arrow keys move it, Enter edits the label's region there",
+    )  # fmt: skip
 
 
-def draw_teacher(state: TeacherState, experiment: Experiment) -> View:
+def draw_teacher(state: TeacherState, experiment: Experiment, one: ReadFrame) -> View:
     """Predictions beside the label, their errors, and whether the prediction follows an edited
     label.
     """
-    info = experiment.info
-    image, batch = one_frame(experiment, state.frame)
-    truth = batch.target[0]
-    first = (
-        panel(
-            "image",
-            fitted(image.permute(1, 2, 0).numpy()),
-            alt=f"Frame {state.frame}.",
-            note=f"frame {state.frame}",
-        ),
-        class_panel("label", truth, info, alt="True label"),
-    )
-    if experiment.noising is None:
-        return _draw_plain(state, experiment, batch, first)
+    if "image alone" in one.answers:
+        return _draw_image_alone(state, experiment.info, one)
+    info, truth = experiment.info, one.truth
     category = info.class_names.index(state.category)
     region, edited = edit_label(truth, info, x=state.x, y=state.y, edit=state.edit)
-    answers = answer(experiment, batch, edited, pixel_std=state.pixel_std, seed=state.seed)
-    readings = [name for name in READINGS if name in answers]
-    scores = {name: frame_scores(answers[name], truth, info) for name in readings}
-    errors_of = state.errors_of if state.errors_of in readings else readings[0]
-    predictions = tuple(
-        class_panel(
-            f"prediction, {name}",
-            answers[name],
-            info,
+    after = one.answers["true label"]
+    if edited is not truth:
+        after = read_edited(
+            experiment, one.batch, edited, pixel_std=state.pixel_std, seed=state.seed
+        )
+    answers = {**one.answers, "edited label": after}
+    ids = {name: answer.ids for name, answer in answers.items()}
+    scores = {name: frame_scores(ids[name], truth, info) for name in READINGS if name in ids}
+    description, effect = describe_effect(region, truth, ids, info, edit=state.edit)
+    errors_of = state.errors_of if state.errors_of in ids else READINGS[0]
+    outline = region.numpy() if state.outlines == "on" else None
+    classes = _classes(state, info)
+
+    def predicted(name: str) -> Panel:
+        return classes(
+            f"prediction, {name}", ids[name], region=outline if name in READINGS[::3] else None,
+            note="" if name == "edited label" else f"mIoU {scores[name].miou:.1f}",
             alt=f"Prediction with the {name}",
-            note=f"mIoU {scores[name].miou:.1f}",
-        )
-        for name in readings
-        if name != "edited label"
-    )
-    labelled = truth != IGNORE_INDEX
-    differ = (answers["true label"] != answers["second noising"]) & labelled
-    disagreement = 100 * differ.sum().item() / max(labelled.sum().item(), 1)
-    description, effect = describe_effect(region, truth, answers, info, edit=state.edit)
-    outline = fitted(region.numpy())
-    seeds = f"seeds {state.seed} and {state.seed + 1}"
+        )  # fmt: skip
+
     panels = (
-        *first,
-        *predictions,
-        panel(
-            "two noisings disagree",
-            difference_picture(differ.numpy()),
-            note=f"dark, {disagreement:.1f} % of the labelled pixels",
-            alt=f"Pixels where {seeds} give different answers: {disagreement:.1f} %.",
-        ),
-        error_panel(answers[errors_of], truth, category, errors_of, info),
-        class_panel(
-            "edited label",
-            edited,
-            info,
-            alt=f"Label after the edit: {description}",
-            outline=outline,
-            note="region outlined",
-        ),
-        class_panel(
-            "prediction, edited label",
-            answers["edited label"],
-            info,
-            alt=f"Prediction after the edit: {effect}",
-            outline=outline,
+        _image_panel(state, one),
+        _channel_panel(after.label_channel),
+        classes("label", truth, alt="True label", region=outline, note="click a region to edit it"),
+        classes("edited label", edited, alt=f"Label after the edit: {description}", region=outline),
+        predicted("true label"),
+        predicted("edited label"),
+        _difference_panel("changed by the edit", ids["true label"], ids["edited label"]),
+        error_panel(ids[errors_of], truth, category, errors_of, info),
+        *(predicted(name) for name in READINGS[1:3] if name in ids),
+        _difference_panel(
+            "two noisings disagree", *(ids[k].where(one.labelled, truth) for k in list(ids)[:2])
         ),
     )
-    readout = (
-        miou_text(scores),
-        f"Two noisings (seeds {state.seed} and {state.seed + 1}) disagree on {disagreement:.1f} % "
-        "of the labelled pixels.",
-        f"Edited label: {description}. {effect}",
-    )
-    return View(panels, readout, (iou_table(scores, info),))
+    readout = (effect, f"Edited label: {description}.", miou_text(scores))
+    shown = {name: answers[name] for name in ("true label", "edited label", *READINGS[1:3])
+             if name in answers}  # fmt: skip
+    return View(
+        panels, readout, (iou_table(scores, info),), class_legend(info),
+        partial(point_text, shown, truth, info.class_names),
+    )  # fmt: skip
 
 
-@torch.no_grad()
-def answer(
-    experiment: Experiment, batch: ScoringBatch, edited: Tensor, *, pixel_std: float, seed: int
-) -> dict[str, Tensor]:
-    """(H, W) class ids at the label's size by what is read: the four readings and a second noising,
-    in one pass.
-
-    Args:
-        edited: (H, W) class ids at the label's own size.
-    """
-    noising = replace(experiment.noising, pixel_std=pixel_std)
-    size = tuple(batch.images.shape[2:])
-    labels = {"true label": batch.label, "second noising": batch.label,
-              "edited label": resize_label(edited[None], size)}  # fmt: skip
-    if batch.foreign_label is not None:
-        labels["foreign label"] = batch.foreign_label
-    channels = {
-        name: noise_by_frame(noising, label, batch.index, seed=seed + (name == "second noising"))
-        for name, label in labels.items()
-    }
-    channels["zero label"] = torch.zeros_like(channels["true label"])
-    images = batch.images.expand(len(channels), -1, -1, -1)
-    with full_float32(experiment.device):
-        outputs = experiment.network(assisted_input(images, torch.cat(list(channels.values()))))
-        ids = predicted_classes(
-            outputs.logits, outputs.stride, image_size=size, label_size=tuple(edited.shape)
-        )
-    return dict(zip(channels, ids.cpu(), strict=True))
-
-
-def _draw_plain(
-    state: TeacherState, experiment: Experiment, batch: ScoringBatch, first: tuple[Panel, ...]
-) -> View:
-    """A plain teacher reads no label: one prediction, its errors and scores."""
-    info, truth = experiment.info, batch.target[0]
-    prediction = experiment.logits("image", batch).argmax(1)[0]
-    scores = frame_scores(prediction, truth, info)
+def _draw_image_alone(state: TeacherState, info: DatasetInfo, one: ReadFrame) -> View:
+    """A plain teacher, or a picture without a label: one prediction, its errors and scores."""
+    (answer,) = one.answers.values()
+    classes, truth = _classes(state, info), one.truth
+    look = partial(point_text, one.answers, truth, info.class_names)
+    first = _image_panel(state, one)
+    prediction = classes("prediction", answer.ids, alt="Prediction from the image alone")
+    if not one.labelled.any():
+        text = "The prediction from the image alone: there is no label to edit or to score by."
+        return View((first, prediction), (text,), (), class_legend(info), look)
+    scores = frame_scores(answer.ids, truth, info)
+    category = info.class_names.index(state.category)
     panels = (
-        *first,
-        class_panel(
-            "prediction",
-            prediction,
-            info,
-            alt="Prediction from the image alone",
-            note=f"mIoU {scores.miou:.1f}",
-        ),
-        error_panel(prediction, truth, info.class_names.index(state.category), "image alone", info),
+        first,
+        classes("label", truth, alt="True label"),
+        prediction,
+        error_panel(answer.ids, truth, category, "image alone", info),
     )
-    readout = (
+    text = (
         f"A plain teacher reads the image alone: mIoU of this frame {scores.miou:.1f}. There is no "
-        "label to edit.",
+        "label to edit."
     )
-    return View(panels, readout, (iou_table({"image alone": scores}, info),))
+    table = iou_table({"image alone": scores}, info)
+    return View(panels, (text,), (table,), class_legend(info), look)
+
+
+def _classes(state: TeacherState, info: DatasetInfo) -> partial[Panel]:
+    """`class_panel` with names and lines as the state has them."""
+    return partial(class_panel, info=info, named=state.names == "on", lines=state.outlines == "on")
+
+
+def _image_panel(state: TeacherState, one: ReadFrame) -> Panel:
+    name = "own picture" if state.image else f"frame {state.frame}"
+    pixels = fitted(one.image.permute(1, 2, 0).numpy())
+    height, width = one.image.shape[1:]
+    return panel("image", pixels, alt=f"Image, {name}, {height} x {width} pixels.", note=name)
+
+
+def _channel_panel(channel: Tensor) -> Panel:
+    """The first label channel (C, h, w) that a teacher reads."""
+    values = channel[0].numpy()
+    count = f", channel 1 of {len(channel)}" if len(channel) > 1 else ""
+    return panel(
+        "its input", levels(fitted(values), -RANGE, RANGE), table=SCALAR,
+        note=f"edited label, noised; {-RANGE:g} to {RANGE:g} std of the image{count}",
+        alt=f"Noised edited label{count}: values from {values.min():.2f} to {values.max():.2f} "
+        "std of the image.",
+    )  # fmt: skip
+
+
+def _difference_panel(title: str, first: Tensor, second: Tensor) -> Panel:
+    """Pixels where two class maps (H, W) differ."""
+    differ = (first != second).numpy()
+    share = f"{100 * np.mean(differ):.1f} % of the pixels"
+    return panel(title, difference_picture(differ), note=f"dark, {share}", alt=f"{title}: {share}.")

@@ -6,10 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
-from labkit.attribution.request import scoring_batch
-from labkit.datasets import ScoringBatch
 from labkit.errors import TrainingError
 from labkit.explore.view import Explorer, Missing, Place
 from labkit.records import Run, runs_folder, scan_runs
@@ -95,13 +91,11 @@ def _train(values: dict[str, Any]) -> None:
         raise TrainingError("training stopped: " + " ".join(lines[-3:]))
 
 
-def one_frame(experiment: Experiment, frame: int) -> tuple[Tensor, ScoringBatch]:
-    """(3, h, w) uint8 and a batch of one frame of the validation split; a number too high takes the
-    last.
-    """
-    split = experiment.val_split
-    batch = scoring_batch(experiment, split, [min(frame, len(split) - 1)], foreign=True)
-    return experiment.info.pixels(batch.images[0]), batch
+def run_name(run: Run) -> str:
+    """A short name of a run for lists: what tells it from others comes first."""
+    settings = run.settings
+    network = f"{settings.architecture}/{settings.encoder}"
+    return f"{run.kind} s{settings.seed} {run.run_id[-8:]} {run.role} {network}"
 
 
 def training_line(run: Run, changes: dict[str, Any]) -> str:

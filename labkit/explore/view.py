@@ -2,10 +2,8 @@
 a view.
 """
 
-import base64
-import html
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
@@ -13,8 +11,9 @@ import numpy as np
 
 from labkit.explore.pictures import png
 
-WIDEST = 960  # pixels of all pictures side by side
-GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px"
+SWITCH = ("on", "off")  # options of a choice that is shown as a box to tick
+SWITCHES = {"names": "class names", "outlines": "outlines"}  # fields of every state, and labels
+FILES = {"image": "own image", "label": "its label"}
 
 
 class Place(Protocol):
@@ -26,22 +25,41 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SharedState:
+    """What every explorer's state holds.
+
+    Attributes:
+        names, outlines: "on" or "off", whether classes are named and outlined in the pictures.
+        image: path of an own picture in place of the split's frames; "": none.
+        label: path of its class ids; "": none, every pixel is void.
+    """
+
+    names: str = SWITCH[0]
+    outlines: str = SWITCH[0]
+    image: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Control:
     """One field of a state and its range.
 
     Attributes:
-        kind: "number" is a slider with a numeric entry, "choice" a list.
+        kind: "number" is a slider with a numeric entry, "point" an entry that a click on a picture
+            fills, "choice" a list, "file" the path of an uploaded picture or "".
         low, high, step: of a number; a whole step makes it an integer.
-        options: of a choice.
+        options: of a choice; `SWITCH` is a box to tick.
+        names: of the options, where they are shown by others than their own.
     """
 
     name: str
     label: str
-    kind: Literal["number", "choice"] = "number"
+    kind: Literal["number", "point", "choice", "file"] = "number"
     low: float = 0
     high: float = 1
     step: float = 1
     options: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -50,13 +68,18 @@ class Control:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: PNG bytes, a note under it, and its numbers as alternative text."""
+    """One picture: PNG bytes, a note under it, and its numbers as alternative text.
+
+    Attributes:
+        pointable: the picture covers the frame, so that a point in it is one of the frame.
+    """
 
     title: str
     content: bytes
     size: tuple[int, int]  # width, height, pixels
     alt: str
     note: str = ""
+    pointable: bool = True
 
 
 @dataclass(frozen=True)
@@ -70,11 +93,19 @@ class Table:
 
 @dataclass(frozen=True)
 class View:
-    """What a state looks like."""
+    """What a state looks like.
+
+    Attributes:
+        readout: sentences; the first is the verdict, which stands over the pictures.
+        legend: class names with their colours (RGB, 0-255).
+        look: what there is to say of a point of the frame, x and y in 0-1.
+    """
 
     panels: tuple[Panel, ...]
     readout: tuple[str, ...]
     tables: tuple[Table, ...] = ()
+    legend: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    look: Callable[[float, float], str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -86,6 +117,11 @@ class Explorer:
         state: the frozen state to begin with; its fields are the controls' names.
         draw: state -> View, pure.
         commands: state -> lines to paste, by their purpose.
+        choose: (state, x, y) -> the fields that a click on that point changes, x and y in 0-1.
+        point: state -> where the cursor is, x and y in 0-1.
+        unused: state -> names of the controls without meaning in it.
+        gesture: what a click does, in words.
+        keep: keeps the bytes of an uploaded file and returns its path.
     """
 
     name: str
@@ -94,6 +130,11 @@ class Explorer:
     controls: tuple[Control, ...]
     draw: Callable[[Any], View]
     commands: Callable[[Any], dict[str, str]]
+    choose: Callable[[Any, float, float], dict[str, Any]] = lambda state, x, y: {}
+    point: Callable[[Any], tuple[float, float]] = lambda state: (0.5, 0.5)
+    unused: Callable[[Any], Collection[str]] = lambda state: ()
+    gesture: str = ""
+    keep: Callable[[bytes], str] = lambda content: ""
 
 
 @dataclass(frozen=True)
@@ -115,58 +156,27 @@ class Missing:
 
 
 def panel(
-    title: str, pixels: np.ndarray, *, alt: str, note: str = "", table: np.ndarray | None = None
+    title: str,
+    pixels: np.ndarray,
+    *,
+    alt: str,
+    note: str = "",
+    table: np.ndarray | None = None,
+    pointable: bool = True,
 ) -> Panel:
     """A panel from (H, W, 3) pixels, or (H, W) indices of a table."""
-    return Panel(title, png(pixels, table), (pixels.shape[1], pixels.shape[0]), alt, note)
+    size = pixels.shape[1], pixels.shape[0]
+    return Panel(title, png(pixels, table), size, alt, note, pointable)
 
 
-def view_html(view: View, *, name: str, renders: int) -> str:
-    """A view as HTML that needs neither script nor style sheet, takes its text colour from the page
-    and wraps in a narrow one.
-
-    Args:
-        name, renders: kept as data attributes, so that a test in the page can count them.
-    """
-    figures = "".join(_figure(one) for one in view.panels)
-    lines = "".join(f"<li>{html.escape(line)}</li>" for line in view.readout)
-    return (
-        f'<div class="labkit-view" data-explorer="{html.escape(name)}" data-renders="{renders}"'
-        f' style="max-width:{WIDEST}px;line-height:1.35">'
-        f'<div style="{GRID}">{figures}</div>'
-        f'<ul class="labkit-readout" style="margin:8px 0;padding-left:1.2em">{lines}</ul>'
-        f"{''.join(map(_table, view.tables))}</div>"
+def shared_controls() -> tuple[Control, ...]:
+    """Boxes to tick for class names and outlines, and uploads of an own picture and its label."""
+    switches = (
+        Control(name=name, label=label, kind="choice", options=SWITCH)
+        for name, label in SWITCHES.items()
     )
-
-
-def _figure(one: Panel) -> str:
-    source = base64.b64encode(one.content).decode()
-    note = f" <span>{html.escape(one.note)}</span>" if one.note else ""
-    width, height = one.size
-    return (
-        f'<figure style="margin:0">'
-        f'<img src="data:image/png;base64,{source}" alt="{html.escape(one.alt)}" width="{width}"'
-        f' height="{height}" decoding="sync" style="width:100%;height:auto;display:block">'
-        '<figcaption style="font-size:13px;margin-top:2px">'
-        f"<b>{html.escape(one.title)}</b>{note}</figcaption></figure>"
-    )
-
-
-def _table(table: Table) -> str:
-    cell = 'style="text-align:right;padding:1px 10px"'
-    head = "".join(f'<th scope="col" {cell}>{html.escape(one)}</th>' for one in table.header)
-    rows = "".join(
-        f'<tr><th scope="row" style="text-align:left;padding:1px 10px">{html.escape(row[0])}</th>'
-        + "".join(f"<td {cell}>{html.escape(one)}</td>" for one in row[1:])
-        + "</tr>"
-        for row in table.rows
-    )
-    return (
-        '<table style="border-collapse:collapse;font-size:13px;margin:6px 0">'
-        '<caption style="text-align:left;caption-side:top;padding:2px 0">'
-        f"{html.escape(table.caption)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    )
+    files = (Control(name=name, label=label, kind="file") for name, label in FILES.items())
+    return (*switches, *files)
 
 
 def changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
