@@ -11,7 +11,7 @@ import torch
 from labkit import plots
 from labkit.datasets import dataset_info
 from labkit.method import LabelNoising, stream_generator
-from labkit.plots.contribution import local_share
+from labkit.plots.contribution import local_share, stage_names
 from labkit.plots.frames import frame_miou
 
 INFO = dataset_info("streets")
@@ -249,3 +249,11 @@ def test_the_histogram_names_every_class_that_occurs():
     channel = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
     figure = plots.code_histogram_figure(channel, target, INFO)
     assert [text.get_text() for text in figure.axes[0].texts] == ["road", "car", "void"]
+
+
+def test_layers_are_named_by_their_stage():
+    names = ["encoder.model.conv_stem", "encoder.model.blocks.2", "encoder.layer3", "decoder.bn"]
+    titles = ["stem", "encoder block 3", "encoder layer 3", "decoder"]
+    assert list(stage_names(names).values()) == titles
+    twice = ["encoder.stem", "decoder.first", "decoder.second"]
+    assert list(stage_names(twice).values()) == ["stem", "decoder.first", "decoder.second"]

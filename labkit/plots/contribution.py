@@ -1,6 +1,8 @@
 """Contribution maps: one scale and one colour bar for all that is compared."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -21,6 +23,7 @@ EVIDENCE = "magma"  # colour map of evidence in logits, and of joint evidence
 RANKS = "cividis"  # colour map of ranks within a map
 LEAST_EVIDENCE = 0.05  # of the figure's limit: below it no share is drawn
 MOST_STEPS = 6  # columns of the sanity figure's maps
+LONGEST_NAME = 18  # letters over one of these maps
 
 
 def contribution_figure(
@@ -123,7 +126,7 @@ def layers_figure(
     """
     ratios = [ratio(image) for image in images]
     panels = Panels(ratios, 2 + len(layers), top=0.42, between=0.03, bottom=0.6)
-    titles = [f"{_stage(name, n)}\nstride {strides[name]}" for n, name in enumerate(layers)]
+    titles = [f"{stage}\nstride {strides[name]}" for name, stage in stage_names(layers).items()]
     for row, axes in enumerate(panels.axes):
         show(axes[0], picture(images[row]), "frame" if row == 0 else "")
         maps = [*(maps[row] for maps in layers.values()), combined[row]]
@@ -194,7 +197,7 @@ def _draw_ranks(part: Any, rows: Sequence[Any], outline: Tensor) -> None:
             cell = axes[row, column]
             cell.set_axis_on()
             cell.imshow(_ranks(values), cmap=RANKS, vmin=0, vmax=1, extent=extent(outline))
-            show(cell, None, short_name(step.name) if row == 0 else "")
+            show(cell, None, _fitting(step.name) if row == 0 else "")
             cell.title.set_fontsize(SMALL)
             draw_outline(cell, outline)
             if column == 0:
@@ -206,9 +209,32 @@ def short_name(name: str) -> str:
     return name.replace("encoder.model.", "encoder.").replace("segmentation_head", "head")
 
 
-def _stage(name: str, number: int) -> str:
-    """A layer's title: the first one is the stem."""
-    return "stem" if number == 0 else short_name(name)
+def _fitting(name: str) -> str:
+    """A layer's name that fits over one of six maps: its last parts."""
+    name = short_name(name)
+    while len(name) > LONGEST_NAME and "." in name:
+        name = name.partition(".")[2]
+    return name
+
+
+def stage_names(layers: Iterable[str]) -> dict[str, str]:
+    """Titles of layers: stem for the first, then the stage of the encoder, or decoder.
+
+    A title that would stand for two layers gives way to their names.
+    """
+    titles = {name: _stage(name) if number else "stem" for number, name in enumerate(layers)}
+    common = [title for title, count in Counter(titles.values()).items() if count > 1]
+    return {name: short_name(name) if title in common else title for name, title in titles.items()}
+
+
+def _stage(name: str) -> str:
+    """A layer's part of the network; blocks and stages are counted from 1."""
+    part = name.partition(".")[0]
+    counted = re.search(r"\b(?P<what>block|stage|layer)s?[._]?(?P<number>\d+)", name)
+    if part != "encoder" or counted is None:
+        return part
+    first = 0 if counted["what"] == "layer" else 1  # torchvision's layer1 is the first
+    return f"encoder {counted['what']} {int(counted['number']) + first}"
 
 
 def _share_text(share: float, deviation: float) -> str:
