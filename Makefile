@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 MATRICES := labkit/batch/matrices
 
-.PHONY: demo study test test-all test-gpu lab lint notebooks bench screenshots clean lock
+.PHONY: demo study test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
 demo: $(READY)  ## two teachers, three students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
@@ -37,6 +37,12 @@ notebooks: $(READY)  ## generate every .ipynb from its .py
 
 bench: $(READY)
 	$(BIN)/python -m tests.benchmarks.bench
+
+bench-gpu: $(READY)  ## the rows of a CUDA device; without one it says so
+	$(BIN)/python -m tests.benchmarks.bench gpu
+
+site: $(READY)  ## site/index.html: executed notebooks, tables and figures; of the demo where it was made
+	$(BIN)/labkit site
 
 screenshots: $(READY)  ## figures/explorers/: each explorer in JupyterLab; needs make demo and Chromium
 	$(BIN)/python -m tests.screenshots

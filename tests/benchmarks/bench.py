@@ -20,6 +20,7 @@ from tests.benchmarks.timing import Clock, machine
 GROUPS = {  # file of this folder -> its function of rows
     "noising": "noising_rows",
     "steps": "step_rows",
+    "sizes": "size_rows",
     "losses": "loss_rows",
     "loading": "loading_rows",
     "evaluation": "evaluation_rows",
@@ -28,6 +29,7 @@ GROUPS = {  # file of this folder -> its function of rows
     "distillers": "distiller_rows",
     "scaling": "scaling_rows",
     "plans": "plan_rows",
+    "gpu": "gpu_rows",
 }
 
 
