@@ -49,7 +49,7 @@ overrides: str = ""  # any other settings, as --set takes them, separated by com
 from IPython.display import Markdown
 
 from labkit import plots
-from labkit.attribution.predictions import save_predictions
+from labkit.attribution import hero, predictions
 from labkit.batch.matrix import read_matrix
 from labkit.batch.status import study_of
 from labkit.records.artifacts import write_records
@@ -151,14 +151,20 @@ save_study_figure(tables, "region_gains", folder, plots.region_gains_figure, **r
 
 # %% [markdown]
 # ## What they predict
-# The frames follow one rule for every method: those in which the chosen class fills at least 3 % of the labelled pixels, spread
-# evenly over the split. An assisted teacher is shown with its true and with a foreign label.
+# The method on one frame: what the teacher sees and predicts with its label and without, and its student, who never sees a label.
 
 # %%
 shown = one_of_each_kind(study)
 place = {"device": settings.device, "threads": settings.threads, "data_root": settings.data_root}
+hero.save_hero(shown, folder, plots.hero_figure, **record, category=settings.category, **place)
+
+# %% [markdown]
+# The frames follow one rule for every method: those in which the chosen class fills at least 3 % of the labelled pixels, spread
+# evenly over the split. An assisted teacher is shown with its true and with a foreign label.
+
+# %%
 chosen = {"category": settings.category, "count": settings.frames}
-save_predictions(shown, folder, plots.predictions_figure, **record, **chosen, **place)
+predictions.save_predictions(shown, folder, plots.predictions_figure, **record, **chosen, **place)
 
 # %% [markdown]
 # ## In short

@@ -11,7 +11,7 @@ import pytest
 from labkit import plots
 from labkit.attribution import captions, frames, report
 from labkit.attribution.estimates import ALL_CLASSES
-from labkit.attribution.hero import hero_report
+from labkit.attribution.hero import hero_report, save_hero
 from labkit.attribution.request import Request
 from labkit.errors import RecordError
 from labkit.settings import AttributionSettings
@@ -137,7 +137,10 @@ def test_the_hero_shows_a_teacher_with_and_without_its_label_and_its_student(fit
         "its student",
     ]
     assert {tuple(ids.shape) for ids in hero.figure["predictions"].values()} == {(64, 128)}
-    assert hero.save(tmp_path, plots.hero_figure).name == "hero.png"
+    options = {"category": "road", "parameters": {}}
+    shown = {"plain": fitted.run, "pupil": pupil.run}
+    assert save_hero(shown, tmp_path, plots.hero_figure, **options) == "hero.png"
+    assert "not drawn" in save_hero({}, tmp_path, plots.hero_figure, **options)
     plt.close("all")
     alone = student(tmp_path / "runs", train_steps=1)
     with pytest.raises(RecordError, match="no assisted teacher"):

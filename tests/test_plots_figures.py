@@ -195,7 +195,7 @@ def test_layers_use_one_scale_and_name_the_stem(outline):
     figure = plots.layers_figure([IMAGE], [outline], layers, strides, [torch.rand(32, 64)])
     panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
     titles = [axes.get_title() for axes in panels]
-    assert titles == ["frame", "stem\nstride 2", "decoder.blocks.1\nstride 4", "maximum\nof all"]
+    assert titles == ["frame", "stem\nstride 2", "decoder\nstride 4", "maximum\nof all"]
     assert {axes.images[0].get_clim() for axes in panels[1:]} == {(0, 1)}
 
 

@@ -1,6 +1,11 @@
 """The method on one frame: what a teacher predicts with and without its label, and its student."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from labkit.attribution.captions import teacher_caption
 from labkit.attribution.frames import LEAST_SHARE, run_frames
@@ -16,7 +21,7 @@ def hero_report(student: Run, *, category: str, **changes: Any) -> Report:
 
     Args:
         student: a complete run taught by an assisted teacher.
-        category: name of the class that the frame holds.
+        category: name of the class that the frame holds; "": see `DatasetInfo.category`.
         changes: device, threads and data_root; empty ones are left as they are.
 
     Returns:
@@ -32,6 +37,7 @@ def hero_report(student: Run, *, category: str, **changes: Any) -> Report:
         )
     changes = {name: value for name, value in changes.items() if value}
     teacher, pupil = (load_experiment(run, **changes) for run in (student.teacher, student))
+    category = teacher.info.category(category)
     (frame,) = run_frames(teacher, category=teacher.info.class_id(category), count=1)
     batch = scoring_batch(teacher, teacher.val_split, [frame])
     own_batch = scoring_batch(pupil, pupil.val_split, [frame])
@@ -59,3 +65,29 @@ def hero_report(student: Run, *, category: str, **changes: Any) -> Report:
             "info": teacher.info,
         },
     )
+
+
+def save_hero(
+    runs: Mapping[str, Run],
+    folder: Path,
+    draw: Callable[..., Figure],
+    *,
+    parameters: Mapping[str, Any],
+    **options: Any,
+) -> str:
+    """Draw the first student of an assisted teacher and its teacher, and save it as hero.png.
+
+    Args:
+        runs: complete runs by the name to show.
+        draw: `plots.hero_figure`.
+        parameters: of the notebook.
+        options: of `hero_report`.
+
+    Returns:
+        The file's name, or why there is none.
+    """
+    students = [run for run in runs.values() if run.kind == "of-assisted" and run.teacher]
+    if not students:
+        return "hero: not drawn; no student of an assisted teacher is complete."
+    report = replace(hero_report(students[0], **options), parameters=dict(parameters))
+    return report.save(folder, draw).name
