@@ -209,4 +209,4 @@ sanity.save(folder, plots.sanity_figure).name
 # **Takeaway.** The label's part of a prediction can be measured exactly at the stem, in the unit of the image's part. It says where evidence enters, not
 # what it is worth: read it beside Shapley values, removal and the scores with a foreign label.
 #
-# Back to [03 · Results](03_results.ipynb), or begin again with [00 · Label noising](00_label_noising.ipynb).
+# Next: [05 · Distillers](05_distillers.ipynb) compares what a student can learn from a teacher's outputs. Back to [03 · Results](03_results.ipynb).

@@ -111,3 +111,49 @@ def test_uniform_teacher_gives_dist_2_and_one_equal_frame_0():
     uniform = teacher._replace(logits=torch.zeros_like(teacher.logits))
     assert value_of(distiller, student, uniform, target).item() == pytest.approx(2)
     assert value_of(distiller, student, student, target).item() == pytest.approx(0, abs=1e-5)
+
+
+def test_fitnet_is_torch_s_mean_squared_error():
+    value, student, teacher = ours("fitnet")
+    torch.testing.assert_close(
+        value, F.mse_loss(student.features[-1], teacher.features[-1]).detach()
+    )
+
+
+def test_skd_is_torch_s_cosine_similarity_of_every_pair_of_positions():
+    value, student, teacher = ours("skd", pool=1)
+    pairs = (x.features[-1].detach().flatten(2) for x in (student, teacher))
+    s, t = (F.cosine_similarity(x[..., None], x[..., None, :], dim=1) for x in pairs)
+    torch.testing.assert_close(value, F.mse_loss(s, t), rtol=1e-4, atol=1e-6)
+
+
+def test_ifvd_is_a_loop_over_images_and_classes():
+    distiller, student, teacher, target = case("ifvd", weight=1.0, stage=0)
+    value = value_of(distiller, student, teacher, target).detach()
+    squares = []
+    for n, ids in enumerate(target[:, ::4, ::4]):  # one label per position
+        for k in range(4):
+            f, g = (x.features[0].detach()[n][:, ids == k] for x in (student, teacher))
+            f, g = (F.cosine_similarity(x, x.mean(1, keepdim=True), dim=0) for x in (f, g))
+            squares.append((f - g).square())
+    torch.testing.assert_close(value, torch.cat(squares).mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_cirkd_s_first_part_is_torch_s_divergence_of_each_pair_of_images():
+    value, student, teacher = ours("cirkd", memory_weight=0.0, temperature=0.5)
+    f, g = (x.features[-1].detach().flatten(2).mT for x in (student, teacher))  # (N, m, C)
+    divergences = []
+    for i, j in ((i, j) for i in range(len(f)) for j in range(len(f))):
+        s, t = (F.cosine_similarity(x[i][:, None], x[j][None], dim=2) / 0.5 for x in (f, g))
+        divergences.append(F.kl_div(s.log_softmax(1), t.softmax(1), reduction="batchmean"))
+    torch.testing.assert_close(value, sum(divergences) / len(divergences), rtol=1e-4, atol=1e-6)
+
+
+def test_mgd_without_a_mask_and_with_an_identity_network_is_the_error_of_positive_features():
+    distiller, student, teacher, target = case("mgd", weight=1.0, drop=0.0)
+    with torch.no_grad():
+        for layer in distiller.parts["mgd"].generation[::2]:
+            torch.nn.init.dirac_(layer.weight)
+            layer.bias.zero_()
+    value = value_of(distiller, student, teacher, target)
+    torch.testing.assert_close(value, F.mse_loss(student.features[-1].relu(), teacher.features[-1]))

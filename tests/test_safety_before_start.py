@@ -66,6 +66,12 @@ def test_the_attribution_notebook(no_kernel, complete_matrix, tmp_path, settings
     assert words in refused(tmp_path, "run", "attribution", *sets)
 
 
+def test_the_distillers_notebook(no_kernel, tmp_path):
+    given = ("--set", "distiller=cwdd", "--set", f"runs={tmp_path / 'runs'}")
+    words = refused(tmp_path, "run", "distillers", *given)
+    assert "setting distiller: no distiller 'cwdd'" in words
+
+
 def test_a_student_has_no_label_to_attribute_to(no_kernel, complete_matrix, tmp_path):
     student = run_folder(complete_matrix, "alone s0").name
     given = (f"teacher={student}", f"runs={tmp_path / 'runs'}")

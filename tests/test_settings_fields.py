@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from labkit.errors import SettingsError
 from labkit.settings import (
     AttributionSettings,
+    DistillersSettings,
     EvaluateSettings,
     NoisingSettings,
     PlainTeacherSettings,
@@ -20,7 +21,13 @@ from labkit.settings import (
 )
 from labkit.settings.fields import KINDS, LOCAL_FIELDS
 
-VIEWS = (NoisingSettings, ResultsSettings, AttributionSettings, EvaluateSettings)
+VIEWS = (
+    NoisingSettings,
+    ResultsSettings,
+    AttributionSettings,
+    DistillersSettings,
+    EvaluateSettings,
+)
 
 
 def refusal(settings: type, **values) -> str:

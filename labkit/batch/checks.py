@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from labkit import distillers
 from labkit.attribution.layers import named_layers
 from labkit.attribution.subject import find_teacher
 from labkit.batch.matrix import read_matrix
@@ -11,7 +12,12 @@ from labkit.errors import SettingsError, nearest_name
 from labkit.networks import build_network
 from labkit.records.artifacts import figures_manifest
 from labkit.settings.base import Settings, echo
-from labkit.settings.views import AttributionSettings, NoisingSettings, ResultsSettings
+from labkit.settings.views import (
+    AttributionSettings,
+    DistillersSettings,
+    NoisingSettings,
+    ResultsSettings,
+)
 
 
 def check_view(settings: Settings) -> None:
@@ -36,6 +42,13 @@ def check_view(settings: Settings) -> None:
             _check_class(settings.category, known)
         case AttributionSettings():
             _check_attribution(settings)
+        case DistillersSettings():
+            if settings.distiller not in distillers.available():
+                raise SettingsError(
+                    f"setting distiller: no distiller {echo(settings.distiller)}; "
+                    f"{nearest_name(settings.distiller, distillers.available())}",
+                    names=["distiller"],
+                )
 
 
 def check_figures(folder: Path) -> None:

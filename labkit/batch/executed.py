@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from labkit.settings.base import Settings
-from labkit.settings.views import AttributionSettings, NoisingSettings, ResultsSettings
+from labkit.settings.views import (
+    AttributionSettings,
+    DistillersSettings,
+    NoisingSettings,
+    ResultsSettings,
+)
 
 NOTEBOOKS = {
     "noising": "00_label_noising",
@@ -13,11 +18,13 @@ NOTEBOOKS = {
     "student": "02_student_distillation",
     "results": "03_results",
     "attribution": "04_attribution",
+    "distillers": "05_distillers",
 }
 VIEWS: dict[str, type[Settings]] = {
     "noising": NoisingSettings,
     "results": ResultsSettings,
     "attribution": AttributionSettings,
+    "distillers": DistillersSettings,
 }
 
 

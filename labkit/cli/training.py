@@ -1,4 +1,4 @@
-"""`labkit train`, `run` and `matrix`: what trains or executes."""
+"""`labkit train`, `run`, `matrix` and `site`: what trains or executes."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ class Notebook(StrEnum):
     student = "student"
     results = "results"
     attribution = "attribution"
+    distillers = "distillers"
 
 
 def train(
@@ -103,4 +104,20 @@ def matrix(
             raise NotebookError(f"not made: {', '.join(missing)}.")
 
 
-COMMANDS = (train, run, matrix)
+def site(
+    output: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    matrix: Annotated[
+        str, typer.Option(help="Matrix file whose runs are shown; default: the demo's, or a small.")
+    ] = "",
+    debug: Debug = False,
+) -> None:
+    """Execute every notebook, and write them with tables and figures as a static site."""
+    with errors_explained(debug):
+        from labkit.batch.site import build_site
+
+        for line in build_site(output.absolute(), matrix=matrix):
+            print(line, flush=True)
+        print(f"open {output / 'index.html'}")
+
+
+COMMANDS = (train, run, matrix, site)

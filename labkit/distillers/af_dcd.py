@@ -18,7 +18,8 @@ class DenseContrast(FeatureDistiller):
     Per anchor (position, group) of the student: cross-entropy of the teacher's same position and
     group against the teacher's other groups at any position of the patch; similarity = -(mean
     absolute difference over the group's channels) / T; mean over anchors, in nats. Neither is 0 at
-    equality. With one group (a prime width) C is 0.
+    equality. With one group (a prime width) C is 0. The largest tensor has N*h*w * groups^2
+    elements.
 
     Args:
         regeneration_weight, contrast_weight: of the two parts.

@@ -77,13 +77,20 @@ def cost(
 
 
 def random_outputs(
-    size: tuple[int, int], *, images: int, classes: int, widths: tuple[int, ...], seed: int
+    size: tuple[int, int],
+    *,
+    images: int,
+    classes: int,
+    widths: tuple[int, ...],
+    seed: int,
+    coarser: int = 2,
 ) -> Outputs:
     """Outputs of random leaves that want a gradient, for a measurement of cost.
 
     Args:
-        size: of the logits, at stride 4; feature i is 2^i times coarser.
+        size: of the logits, at stride 4, and of the first stage's features.
         widths: channels of the encoder's stages.
+        coarser: how many times each stage is coarser than the one before; 1 = dilated.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -91,7 +98,7 @@ def random_outputs(
         shape = (images, channels, size[0] // scale, size[1] // scale)
         return torch.randn(shape, generator=generator).requires_grad_()
 
-    features = tuple(leaf(width, 2**i) for i, width in enumerate(widths))
+    features = tuple(leaf(width, coarser**i) for i, width in enumerate(widths))
     return Outputs(leaf(classes, 1), 4, {}, features)
 
 
@@ -152,7 +159,7 @@ def _shuffle_classes(student: Outputs, teacher: Outputs, target: Tensor) -> Trip
 
 CHANGES: Mapping[str, Change] = {
     "student: a constant added to each position": _of_student(lambda x: x + _factors(x, 0, 2, 3)),
-    "student: a constant added to each channel": _of_student(lambda x: x + _factors(x, 0, 1)),
+    "student: a constant added to each channel": _of_student(lambda x: x + _factors(x, 1)),
     "student: doubled": _of_student(lambda x: 2 * x),
     "student: each position scaled": _of_student(lambda x: x * _factors(x, 0, 2, 3)),
     "student: each channel scaled": _of_student(lambda x: x * _factors(x, 1)),

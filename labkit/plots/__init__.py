@@ -1,8 +1,8 @@
 """Figures from plain values. Scales are chosen here, one per figure, and shown; nothing is
 displayed or saved.
 
-panels: grids of equal pictures.  colours: one palette.  frames, contribution, sheet: pictures.
-curves, study, study_maps: charts.
+panels: grids of equal pictures.  colours: one palette.  frames, contribution, sheet, distillers:
+pictures.  curves, study, study_maps: charts.
 """
 
 from labkit.plots.contribution import (
@@ -12,6 +12,7 @@ from labkit.plots.contribution import (
     sanity_figure,
 )
 from labkit.plots.curves import curves_figure, label_share_figure, noise_sweep_figure
+from labkit.plots.distillers import push_figure
 from labkit.plots.frames import (
     code_histogram_figure,
     colourise,
@@ -47,6 +48,7 @@ __all__ = [
     "overview_figure",
     "picture",
     "predictions_figure",
+    "push_figure",
     "region_gains_figure",
     "sanity_figure",
     "sheet_figure",

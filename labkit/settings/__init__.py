@@ -17,6 +17,7 @@ from labkit.settings.table import SettingRow, settings_table
 from labkit.settings.text import parse_overrides, parse_sets
 from labkit.settings.views import (
     AttributionSettings,
+    DistillersSettings,
     EvaluateSettings,
     NoisingSettings,
     ResultsSettings,
@@ -27,6 +28,7 @@ __all__ = [
     "AssistedStudentSettings",
     "AttributionSettings",
     "DistilledStudentSettings",
+    "DistillersSettings",
     "EvaluateSettings",
     "NoisingSettings",
     "PlainTeacherSettings",

@@ -46,6 +46,19 @@ class NoisingSettings(Settings):
     figures: PathText = Field("", description='folder of figures; "": <runs>/figures/<dataset>')
 
 
+class DistillersSettings(Settings):
+    """Every distiller on a toy map: gradient, invariances, cost; and its measured gains."""
+
+    dataset: Name = Field(
+        "streets", description="data set whose measured gains are shown, where they are committed"
+    )
+    distiller: Name = Field("cwd", description="distiller the explorer begins with")
+    seed: Natural = Field(0, description="of the toy student's noise")
+    threads: Natural = Field(1, le=4096, description=THREADS)
+    runs: PathText = Field("runs", min_length=1, description="folder of run folders")
+    figures: PathText = Field("", description='folder of figures; "": <runs>/figures/<dataset>')
+
+
 class ResultsSettings(Settings):
     """Tables, curves and predictions of the complete runs of one matrix."""
 

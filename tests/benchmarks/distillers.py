@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator
 import torch
 
 from labkit.distillers import available, build_distiller
-from labkit.method import Outputs
+from labkit.distillers.probe import random_outputs
 from tests.benchmarks.timing import milliseconds, peak_megabytes, row
 
-IMAGES, CLASSES, HEIGHT, WIDTH = 4, 19, 64, 128  # of the logits
-STRIDE, WIDTHS = 4, (16, 32, 64, 128)  # features at strides 4, 8, 16 and 32
+IMAGES, CLASSES, HEIGHT, WIDTH = 2, 19, 64, 128  # of the logits and of every feature map
+STRIDE, WIDTHS = 4, (64, 128)  # channels of the features, as of a dilated encoder's last stages
 
 
 def distiller_rows() -> Iterator[dict]:
     """Forward and backward of each distiller after its queues are filled; kd is the reference."""
     calls = {name: distillation(name) for name in available()}
-    size = f"{IMAGES} x {CLASSES} classes, logits of {HEIGHT} x {WIDTH}, features at 4 strides"
+    size = f"{IMAGES} x {CLASSES} classes, logits and features of {HEIGHT} x {WIDTH}"
     memory = {"kd": peak_megabytes(calls["kd"])}
     for name, call in calls.items():
         kd, own = milliseconds(calls["kd"], call, repeat=3)
@@ -28,7 +28,8 @@ def distiller_rows() -> Iterator[dict]:
 
 def distillation(name: str) -> Callable[[], None]:
     """Forward and backward of one distiller on random Outputs."""
-    student, teacher = random_outputs(0), random_outputs(1)
+    sizes = {"images": IMAGES, "classes": CLASSES, "widths": WIDTHS, "coarser": 1}
+    student, teacher = (random_outputs((HEIGHT, WIDTH), seed=seed, **sizes) for seed in (0, 1))
     target = torch.randint(
         CLASSES, (IMAGES, HEIGHT // 2, WIDTH // 2), generator=torch.Generator().manual_seed(2)
     )
@@ -41,15 +42,3 @@ def distillation(name: str) -> Callable[[], None]:
 
     call()  # fills queues
     return call
-
-
-def random_outputs(seed: int) -> Outputs:
-    """Outputs of random leaves that want a gradient; feature i is 2^i times coarser."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def leaf(channels: int, scale: int) -> torch.Tensor:
-        size = (IMAGES, channels, HEIGHT // scale, WIDTH // scale)
-        return torch.randn(size, generator=generator).requires_grad_()
-
-    features = tuple(leaf(channels, 2**i) for i, channels in enumerate(WIDTHS))
-    return Outputs(leaf(CLASSES, 1), STRIDE, {}, features)
