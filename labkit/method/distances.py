@@ -125,22 +125,27 @@ def _divergence_sum(
     over_positions: bool,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    shape, dtype = student.shape, student.dtype
-    student, teacher = (
-        at_least_float32(logits).flatten(2) / temperature for logits in (student, teacher)
-    )  # (N, K, h*w)
-    if keep is not None:
-        # Over positions exp(-1e9) is exactly 0; over classes equal logits have no divergence.
-        left_out, fill = ~keep.flatten(1).unsqueeze(1), -1e9 if over_positions else 0.0
-        student, teacher = (logits.masked_fill(left_out, fill) for logits in (student, teacher))
-    dim = 2 if over_positions else 1
-    log_student, log_teacher = student.log_softmax(dim), teacher.log_softmax(dim)
+    log_student, log_teacher = (
+        _log_softmax(logits, keep, temperature, over_positions) for logits in (student, teacher)
+    )
     probability = log_teacher.exp()
-    value = ((log_teacher - log_student) * probability).sum()
+    value = log_teacher.sub_(log_student).mul_(probability).sum()
     if not with_gradient:
         return value, None
     gradient = log_student.exp_().sub_(probability).div_(temperature)
-    return value, gradient.view(shape).to(dtype)
+    return value, gradient.view(student.shape).to(student.dtype)
+
+
+def _log_softmax(
+    logits: Tensor, keep: Tensor | None, temperature: float, over_positions: bool
+) -> Tensor:
+    """(N, K, h*w) logarithm of the softmax over positions or over classes."""
+    logits = at_least_float32(logits).flatten(2) / temperature
+    if keep is not None:
+        # Over positions exp(-1e9) is exactly 0; over classes equal logits have no divergence.
+        left_out = ~keep.flatten(1).unsqueeze(1)
+        logits = logits.masked_fill_(left_out, -1e9 if over_positions else 0.0)
+    return logits.log_softmax(2 if over_positions else 1)
 
 
 def _check_pair(student: Tensor, teacher: Tensor, temperature: float, keep: Tensor | None) -> None:
