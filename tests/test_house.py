@@ -42,6 +42,7 @@ DOORS = {
     "captum": {"attribution"},
     "papermill": {"batch"},
     "nbclient": {"batch"},
+    "nbconvert": {"batch"},
     "snakemake": {"batch"},
     "anywidget": {"explore"},
     "ipywidgets": {"explore"},

@@ -1,7 +1,8 @@
 """The command line. Heavy packages are imported inside the commands that need them.
 
-options: options that commands share.  training: train, run, matrix.  models: what a complete run
-does.  lists: runs, compare, settings, networks.  data: data sets.  distillers: list and calibrate.
+options: options that commands share.  training: train, run, matrix, site.  models: what a complete
+run does.  lists: runs, compare, settings, networks.  data: data sets.  distillers: list and
+calibrate.
 """
 
 import os
