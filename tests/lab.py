@@ -224,7 +224,7 @@ class Notebook:
         return int(self.view.get_attribute("data-renders"))
 
     def readout(self) -> list[str]:
-        return self.page.locator(".labkit-readout li").all_inner_texts()
+        return self.page.locator(".labkit-verdict, .labkit-readout li").all_inner_texts()
 
     def pictures(self) -> list[str]:
         return self.page.locator(".labkit-view img").evaluate_all("all => all.map(one => one.src)")

@@ -20,7 +20,6 @@ from labkit.explore.readback import RANGE
 from labkit.explore.readings import read_frame
 from labkit.explore.teachers import Teachers, find_teachers
 from labkit.method import LabelNoising, stream_generator
-from labkit.method.outputs import full_size
 from labkit.settings import AttributionSettings, NoisingSettings, TeacherSettings, parse_sets
 from labkit.training.experiment import load_experiment, plan_run
 from labkit.training.fit import fit
@@ -178,17 +177,6 @@ def test_predictions_are_those_the_run_is_scored_by(runs):
         expected = experiment.logits(reading, one.batch).argmax(1)[0]
         ids = one.answers[reading.replace("_", " ")].ids
         assert (ids != expected).float().mean() < 1e-3
-
-
-def test_probabilities_at_a_point_are_those_of_the_logits_at_full_size(runs):
-    explorer = explore.teacher(settings_of(AttributionSettings, runs))
-    experiment = experiment_of(explorer, runs)
-    one = read_frame(experiment, 0, pixel_std=0.03, seed=0)
-    answer = one.answers["zero label"]
-    expected = full_size(answer.logits[None], answer.stride, answer.image_size)[0].softmax(0)
-    for row, column in ((0, 0), (13, 40), (31, 63)):
-        found = answer.probabilities((column + 0.5) / 64, (row + 0.5) / 32)
-        assert torch.allclose(found, expected[:, row, column], atol=1e-5)
 
 
 def test_an_edited_region_gets_its_class_or_becomes_void(runs):

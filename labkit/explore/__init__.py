@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from labkit.explore.view import Explorer, Missing
 
 _MODULES = {  # imported at first use: an explorer of label noising needs no attribution
+    "compare_frame": ("CompareState", "compare"),
     "contribution_frame": ("ContributionState", "contribution", "draw_contribution"),
     "markup": ("view_html",),
     "noised_frame": ("NoisingState", "draw_noising", "noising", "noising_of", "open_frame"),

@@ -2,6 +2,7 @@
 // to copy. The kernel draws; messages: look and choose (x, y in 0-1) there, look and save back.
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const WIDEST = 640, NARROWEST = 170, GAP = 10; // pixels of a panel
+const FLICKER = 700; // milliseconds of each picture: below three flashes a second
 const HINT = "Point at a picture, or use the arrow keys on its cursor (with Shift: ten times as far).";
 
 function element(tag, name, text) {
@@ -18,7 +19,7 @@ function render({ model, el }) {
   const lines = element("div", "labkit-lines");
   root.append(view, lines);
   el.append(root);
-  let point = model.get("point"), asked = null, waiting = false;
+  let point = model.get("point"), asked = null, waiting = false, shown = 50, flicker = 0;
 
   const marks = () => [...view.querySelectorAll(".labkit-mark")];
 
@@ -36,9 +37,35 @@ function render({ model, el }) {
       }
       box.append(mark);
     }
+    for (const over of view.querySelectorAll(".labkit-over")) swipe(over);
     place();
     fit();
     if (focused) view.querySelector("button.labkit-mark")?.focus({ preventScroll: true });
+  }
+
+  function swipe(over) { // a slider moves the line between two pictures, a button takes turns
+    const row = element("div", "labkit-swipe"), range = element("input", "");
+    Object.assign(range, { type: "range", min: 0, max: 100, value: shown });
+    range.setAttribute("aria-label", "Line between A and B, percent");
+    const button = element("button", "jupyter-button", flicker ? "Stop" : "Flicker");
+    button.type = "button";
+    const show = (percent) => { over.style.clipPath = `inset(0 0 0 ${percent}%)`; };
+    const turn = () => {
+      clearInterval(flicker);
+      button.textContent = flicker ? "Flicker" : "Stop";
+      let first = false;
+      flicker = flicker ? 0 : setInterval(() => {
+        first = !first;
+        show(first ? 100 : 0);
+      }, FLICKER);
+      if (!flicker) show(shown);
+    };
+    if (flicker) { clearInterval(flicker); flicker = 0; turn(); }
+    range.addEventListener("input", () => { shown = range.value; show(shown); });
+    button.addEventListener("click", turn);
+    row.append(range, button);
+    over.closest("figure").append(row);
+    show(shown);
   }
 
   function place() {
@@ -148,7 +175,7 @@ function render({ model, el }) {
   const sizes = new ResizeObserver(fit);
   sizes.observe(root);
   window.addEventListener("resize", fit);
-  return () => { sizes.disconnect(); window.removeEventListener("resize", fit); };
+  return () => { clearInterval(flicker); sizes.disconnect(); window.removeEventListener("resize", fit); };
 }
 
 export default { render };

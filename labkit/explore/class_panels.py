@@ -1,5 +1,8 @@
 """Panels and tables of class ids: predictions, errors of one class, IoU of one frame."""
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 from torch import Tensor
 
@@ -35,13 +38,18 @@ def class_panel(
     named: bool = True,
     lines: bool = True,
     region: np.ndarray | None = None,
+    over: Tensor | None = None,
 ) -> Panel:
     """A panel of class ids; the alt text names the classes by size.
 
     Args:
         named: write the classes' names on it; lines: draw lines between them.
         region: (H, W) bool, outlined.
+        over: (H, W) class ids of a second picture, to swipe between the two.
     """
+    draw = partial(class_panel, title, info=info, alt=alt, note=note, named=named, lines=lines)
+    if over is not None:
+        return replace(draw(ids), over=draw(over).content)
     values = ids.masked_fill(ids == IGNORE_INDEX, info.num_classes).numpy()
     names = [*info.class_names, "void"]
     counts = np.bincount(values.ravel(), minlength=len(names))

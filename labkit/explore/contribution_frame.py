@@ -144,7 +144,6 @@ def draw_contribution(
     experiment, info = noised_experiment(experiment, state), experiment.info
     frame = min(_index(state), len(experiment.val_split) - 1)
     category = info.class_names.index(state.category)
-    one = maps_of_frame(experiment, frame, category=category, request=state.request(), means=centre)
     batch = scoring_batch(experiment, experiment.val_split, [frame])
     truth = batch.target[0]
     answer = read_edited(experiment, batch, truth, pixel_std=state.pixel_std, seed=state.seed)
@@ -152,10 +151,15 @@ def draw_contribution(
     classes = partial(
         class_panel, info=info, named=state.names == "on", lines=state.outlines == "on"
     )
+    prediction = classes("prediction", answer.ids, alt="Prediction with the label")
+    if (truth == IGNORE_INDEX).all():
+        text = "Evidence is shared between image and label: give this picture its label too."
+        return View((prediction,), (text,), (), class_legend(info), point)
+    one = maps_of_frame(experiment, frame, category=category, request=state.request(), means=centre)
     first = (
         _frame_panel(one, state),
         classes("label", truth, alt="True label", note="click a class to explain it"),
-        classes("prediction", answer.ids, alt="Prediction with the label"),
+        prediction,
     )
     if not one.maps.present.all():
         text = (

@@ -39,8 +39,19 @@ def _figure(one: Panel) -> str:
         f'<figure style="margin:0"><div{pointable} style="position:relative">'
         f'<img src="data:image/png;base64,{source}" alt="{html.escape(one.alt)}" width="{width}"'
         f' height="{height}" decoding="sync" style="width:100%;height:auto;display:block">'
-        '</div><figcaption style="font-size:13px;margin-top:2px">'
+        f'{_over(one)}</div><figcaption style="font-size:13px;margin-top:2px">'
         f"<b>{html.escape(one.title)}</b>{note}</figcaption></figure>"
+    )
+
+
+def _over(one: Panel) -> str:
+    """The second picture of a panel, right of a line in the middle until a script moves it."""
+    if not one.over:
+        return ""
+    source = base64.b64encode(one.over).decode()
+    return (
+        '<div class="labkit-over" style="position:absolute;inset:0;clip-path:inset(0 0 0 50%);'
+        f'background:url(data:image/png;base64,{source}) 0 0/100% 100%"></div>'
     )
 
 

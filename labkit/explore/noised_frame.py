@@ -2,7 +2,7 @@
 label it reveals.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from labkit.explore.class_panels import class_legend, class_panel
 from labkit.explore.own import keep_upload, open_own
 from labkit.explore.pictures import SCALAR, fitted, levels, outlined
 from labkit.explore.readback import RANGE, histogram_panel, read_back, readout
-from labkit.explore.save import explore_command
+from labkit.explore.save import beside, explore_command
 from labkit.explore.view import (
     Control,
     Explorer,
@@ -28,6 +28,8 @@ from labkit.explore.view import (
 )
 from labkit.method import IGNORE_INDEX, LabelNoising, stream_generator
 from labkit.settings import NoisingSettings
+
+FILM_STDS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.14, 0.2, 0.28, 0.4, 0.57, 0.8, 1.1, 1.5, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def noising(settings: NoisingSettings) -> Explorer:
         lambda state: draw_noising(state, frames), commands, choose, unused=unused,
         gesture="Cursor: arrow keys move it, Enter follows the class of the label there",
         keep=partial(keep_upload, runs=settings.runs),
+        film=lambda state: noise_film(state, frames), film_title="Play through noise levels",
     )  # fmt: skip
 
 
@@ -175,6 +178,16 @@ def draw_noising(state: NoisingState, frames: Frames) -> View:
         )
 
     return View(panels, lines, (), class_legend(info), look)
+
+
+def noise_film(state: NoisingState, frames: Frames) -> list[tuple[str, bytes]]:
+    """The first label channel and its histogram at growing pixel noise, with the verdict."""
+    stills = []
+    for std in FILM_STDS:
+        view = draw_noising(replace(state, pixel_std=std), frames)
+        caption = f"Pixel noise std {std:g}: {view.readout[0]}"
+        stills.append((caption, beside((view.panels[2], view.panels[-1]))))
+    return stills
 
 
 def _sample(state: NoisingState, frames: Frames) -> tuple[Tensor, Tensor, str]:

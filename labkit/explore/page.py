@@ -12,6 +12,7 @@ from IPython.display import HTML, display
 from labkit.errors import LabkitError
 from labkit.explore.canvas import Canvas
 from labkit.explore.controls import BUTTON, STYLE, Controls
+from labkit.explore.film import Player, Still
 from labkit.explore.markup import view_html
 from labkit.explore.redraw import Redraw
 from labkit.explore.save import view_png
@@ -80,7 +81,9 @@ class _Live:
         heading = ipywidgets.HTML(f"{STYLE}<b>{explorer.title}</b>")
         columns = ipywidgets.Box([self._controls.box, self._canvas])
         columns.add_class("labkit-columns")
-        self.box = ipywidgets.VBox([ipywidgets.HBox([heading, self._mark]), columns])
+        self._player = self._film_player(loop) if explorer.film else None
+        parts = [ipywidgets.HBox([heading, self._mark]), columns]
+        self.box = ipywidgets.VBox([*parts, *([self._player.box] if self._player else [])])
         self.box.layout.width = "100%"
         self.box.add_class("labkit-explorer")
         self._shown(explorer.state, self._view)
@@ -89,7 +92,19 @@ class _Live:
         """Leave no callback and no model behind."""
         self._redraw.close()
         self._controls.close()
+        if self._player:
+            self._player.close()
         _close_all(self.box)
+
+    def _film_player(self, loop: asyncio.AbstractEventLoop) -> Player:
+        name = f"{self._explorer.name}.gif"
+        return Player(
+            lambda: [Still(*one) for one in self._explorer.film(self._controls.state)],
+            title=self._explorer.film_title,
+            keep=lambda content: self._canvas.download(content, name, "image/gif"),
+            failed=self._failed,
+            loop=loop,
+        )
 
     def _shown(self, state: Any, view: View) -> None:
         name = self._explorer.name

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from labkit.plots.colours import SHARES
+from labkit.plots.colours import SCORES, SHARES
 from labkit.plots.contribution import EVIDENCE
 from labkit.plots.frames import CHANNEL
 
@@ -30,6 +30,7 @@ def _table(name: str) -> np.ndarray:
 
 
 SCALAR, EVIDENCE_COLOURS, SHARE_COLOURS = _table(CHANNEL), _table(EVIDENCE), _table(SHARES)
+SCORE_COLOURS = _table(SCORES)
 
 
 def fitted(values: np.ndarray) -> np.ndarray:
@@ -153,6 +154,20 @@ def error_picture(
 def difference_picture(differ: np.ndarray) -> np.ndarray:
     """(H, W) bool -> a panel: equal pale, different dark."""
     return np.where(fitted(differ)[..., None], np.uint8(30), np.uint8(228)).repeat(3, 2)
+
+
+def right_picture(first: np.ndarray, second: np.ndarray, void: np.ndarray) -> np.ndarray:
+    """Which of two predictions is right: both pale, neither dark, the first alone blue, the second
+    alone striped orange, void white.
+
+    Sizes (H, W) bool -> a panel.
+    """
+    first, second, void = fitted(first), fitted(second), fitted(void)
+    shades = np.array([[60, 60, 60], [0, 114, 178], [230, 159, 0], [228, 228, 228]], dtype=np.uint8)
+    pixels = shades[first + 2 * second.astype(np.int64)]
+    pixels = striped(pixels, second & ~first, (120, 70, 0))
+    pixels[void] = 255
+    return pixels
 
 
 @lru_cache(maxsize=8)

@@ -3,7 +3,7 @@
 import importlib
 import io
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ EXPLORERS: dict[str, tuple[str, type[Settings]]] = {  # their modules import thi
     "noising": ("labkit.explore.noised_frame", NoisingSettings),
     "teacher": ("labkit.explore.teacher_frame", AttributionSettings),
     "contribution": ("labkit.explore.contribution_frame", AttributionSettings),
+    "compare": ("labkit.explore.compare_frame", AttributionSettings),
 }
 
 
@@ -52,6 +53,25 @@ def view_png(view: View) -> bytes:
     page.paste(text, (MARGIN, y))
     buffer = io.BytesIO()
     page.save(buffer, "PNG", dpi=(DPI, DPI), compress_level=6)
+    return buffer.getvalue()
+
+
+def beside(panels: Sequence[Panel]) -> bytes:
+    """Panels side by side in one PNG, at the height of the first."""
+    pictures = [Image.open(io.BytesIO(one.content), formats=("PNG",)).convert("RGB")
+                for one in panels]  # fmt: skip
+    height = pictures[0].height
+    sized = [
+        one.resize((round(one.width * height / one.height), height), Image.Resampling.BICUBIC)
+        for one in pictures
+    ]
+    page = Image.new("RGB", (sum(one.width for one in sized), height))
+    x = 0
+    for one in sized:
+        page.paste(one, (x, 0))
+        x += one.width
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 

@@ -38,19 +38,23 @@ class Teachers:
         return self._loaded[run_id]
 
 
-def find_teachers(settings: Place, *, assisted: bool) -> list[Run]:
-    """Complete teachers of the notebook's data set and runs folder, assisted ones first; damaged
-    runs are left out.
-
-    Args:
-        assisted: only assisted ones.
-    """
+def find_runs(settings: Place) -> list[Run]:
+    """Complete runs of the notebook's data set and runs folder; damaged ones are left out."""
     folder = runs_folder(settings.runs)
-    runs = [
+    return [
         run
         for one in (folder, folder / SMALL)
         for run in scan_runs(one, dataset=settings.dataset).runs
     ]
+
+
+def find_teachers(settings: Place, *, assisted: bool) -> list[Run]:
+    """Teachers among `find_runs`, assisted ones first.
+
+    Args:
+        assisted: only assisted ones.
+    """
+    runs = find_runs(settings)
     teachers = [
         run for run in runs if run.role == "teacher" and (run.kind == "assisted" or not assisted)
     ]

@@ -3,7 +3,7 @@ a view.
 """
 
 import shlex
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol
 
@@ -72,6 +72,7 @@ class Panel:
 
     Attributes:
         pointable: the picture covers the frame, so that a point in it is one of the frame.
+        over: PNG bytes of a second picture of the same size, to swipe between the two; b"": none.
     """
 
     title: str
@@ -80,6 +81,7 @@ class Panel:
     alt: str
     note: str = ""
     pointable: bool = True
+    over: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ class Explorer:
         unused: state -> names of the controls without meaning in it.
         gesture: what a click does, in words.
         keep: keeps the bytes of an uploaded file and returns its path.
+        film: state -> captions and PNG bytes of pictures to play; None: there is nothing to play.
+        film_title: what is played.
     """
 
     name: str
@@ -135,6 +139,8 @@ class Explorer:
     unused: Callable[[Any], Collection[str]] = lambda state: ()
     gesture: str = ""
     keep: Callable[[bytes], str] = lambda content: ""
+    film: Callable[[Any], Sequence[tuple[str, bytes]]] | None = None
+    film_title: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,235 @@
+"""Gestures on the explorers' pictures, in a real JupyterLab: click, hover, keyboard, upload."""
+
+import io
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from labkit import explore
+from labkit.explore.save import view_png
+from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.training.fit import fit
+from tests.training import teacher
+
+pytest.importorskip("playwright", reason="playwright is not installed; it is in the dev extra")
+from tests import lab
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(lab.chromium() is None, reason="no Chromium on the PATH"),
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
+]
+SMALL = {
+    "train_size": 8, "val_size": 6, "resize": "32x64", "score_size": "32x64", "crop_height": 32,
+    "crop_width": 64, "batch_size": 2, "train_steps": 3, "log_every_steps": 1,
+    "encoder": "tu-mobilenetv3_small_050",
+}  # fmt: skip
+NAMES = ("noising", "teacher", "contribution", "compare")
+CODE = """\
+from labkit import explore
+from labkit.settings import {settings}
+
+explore.show(explore.{name}({settings}(runs={runs!r})))
+"""
+ROAD = (0.5, 0.85)  # a point of the first frame
+
+
+def settings_of(name):
+    return NoisingSettings if name == "noising" else AttributionSettings
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with an assisted and a plain teacher, barely trained."""
+    folder = tmp_path_factory.mktemp("gestures") / "runs"
+    for assisted in (True, False):
+        fit(teacher(folder, assisted=assisted, **SMALL))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, runs):
+    """name -> a notebook with that explorer, at 1280 x 800, its file browser closed."""
+    folder, private = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("lab")
+    for name in NAMES:
+        code = CODE.format(name=name, settings=settings_of(name).__name__, runs=runs)
+        lab.write_cell(code, folder / f"{name}.ipynb")
+    opened = {}
+    with lab.jupyter_lab(folder, private) as address, lab.browser_open() as browser:
+
+        def show(name):
+            if name not in opened:
+                one = lab.Notebook(browser, address, name, width=1280, height=800)
+                one.page.set_default_timeout(60_000)
+                one.command("application:toggle-left-area")
+                one.command("notebook:hide-cell-code")
+                assert one.run_all() == []
+                one.settle(0)
+                opened[name] = one
+            opened[name].page.bring_to_front()
+            return opened[name]
+
+        yield show
+        for one in opened.values():
+            one.close()
+
+
+def explorer_of(name, runs):
+    return getattr(explore, name)(settings_of(name)(runs=runs))
+
+
+def point_at(notebook, x, y, *, click=False):
+    """Move the mouse to a point of the first picture, x and y in 0-1; click there."""
+    box = notebook.page.locator(".labkit-pointable").first.bounding_box()
+    place = box["x"] + x * box["width"], box["y"] + y * box["height"]
+    notebook.page.mouse.move(*place)
+    if click:
+        notebook.page.mouse.click(*place)
+
+
+def wait_for_look(notebook, text):
+    notebook.page.wait_for_function(
+        "text => document.querySelector('.labkit-look').textContent.includes(text)",
+        arg=text, polling=lab.POLL,
+    )  # fmt: skip
+
+
+def chosen(notebook, name):
+    """What a click on the road must have set."""
+    if name == "teacher":
+        return "the road region of" in notebook.readout()[1]
+    label = "class followed" if name == "noising" else "class"
+    choice = notebook.page.locator(f'.widget-dropdown:has(> label:text-is("{label}")) select')
+    return choice.evaluate("one => one.selectedOptions[0].text") == "road"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_verdict_and_pictures_are_in_one_window_and_panels_are_equal(name, shown):
+    notebook = shown(name)
+    notebook.page.locator(".labkit-explorer").evaluate("one => one.scrollIntoView()")
+    window, verdict, pictures = notebook.page.evaluate(
+        "() => { const box = one => { const {top, bottom, width} = one.getBoundingClientRect();"
+        " return [top, bottom, width] };"
+        " return [box(document.querySelector('.jp-WindowedPanel-outer')),"
+        " box(document.querySelector('.labkit-verdict')),"
+        " [...document.querySelectorAll('.labkit-view img')].map(box)] }"
+    )
+    assert verdict[0] >= window[0]
+    assert max(bottom for _, bottom, _ in pictures) <= window[1]
+    assert len({round(width) for *_, width in pictures}) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pointing_says_what_is_there_and_a_click_chooses_it(name, shown):
+    notebook = shown(name)
+    point_at(notebook, 0.5, 0.03)
+    wait_for_look(notebook, "labelled sky")
+    before = notebook.renders()
+    point_at(notebook, *ROAD, click=True)
+    notebook.settle(before)
+    wait_for_look(notebook, "labelled road")
+    assert chosen(notebook, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_keyboard_does_the_same(name, shown):
+    notebook = shown(name)
+    point_at(notebook, 0.5, 0.03)
+    wait_for_look(notebook, "labelled sky")
+    if name != "teacher":  # there a click on the sky moves the region away from the road
+        before = notebook.renders()
+    point_at(notebook, 0.5, 0.03, click=True)
+    before = notebook.settle(notebook.renders() - 1)
+    cursor = notebook.page.locator("button.labkit-mark")
+    cursor.focus()
+    for _ in range(8):
+        notebook.page.keyboard.press("Shift+ArrowDown")
+    wait_for_look(notebook, "labelled road")
+    notebook.page.keyboard.press("Enter")
+    notebook.settle(before)
+    assert chosen(notebook, name)
+    assert cursor.evaluate("one => one === document.activeElement")
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("name", NAMES)
+def test_axe_finds_nothing_critical_in_both_themes(name, theme, shown):
+    notebook = shown(name)
+    notebook.command("apputils:change-theme", {"theme": theme})
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+    notebook.page.evaluate(axe)
+    found = notebook.page.evaluate("axe.run('.labkit-explorer')")
+    assert len(found["passes"]) > 5, "axe looked at nothing"
+    critical = [
+        (one["id"], [node["html"] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] == "critical"
+    ]
+    assert critical == []
+
+
+def test_a_line_is_copied_and_a_picture_saved(shown, runs, tmp_path):
+    notebook, explorer = shown("compare"), explorer_of("compare", runs)
+    notebook.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    line = notebook.page.locator(".labkit-line code").first.inner_text()
+    notebook.page.locator(".labkit-copy").first.click()
+    assert notebook.page.evaluate("navigator.clipboard.readText()") == line
+    with notebook.page.expect_download() as download:
+        notebook.page.locator('.labkit-explorer button:text-is("Save picture")').click()
+    state = replace(explorer.state, category="road")
+    assert download.value.path().read_bytes() == view_png(explorer.draw(state))
+
+
+def test_two_predictions_are_swiped_and_take_turns(shown):
+    notebook = shown("compare")
+    over = notebook.page.locator(".labkit-over")
+    notebook.page.locator(".labkit-swipe input").fill("20")
+    assert "20%" in over.evaluate("one => one.style.clipPath")
+    button = notebook.page.locator(".labkit-swipe button")
+    button.press("Enter")
+    assert button.inner_text() == "Stop"
+    notebook.page.wait_for_function(
+        "() => document.querySelector('.labkit-over').style.clipPath.includes('100%')",
+        polling=lab.POLL,
+    )
+    button.press("Enter")
+    assert "20%" in over.evaluate("one => one.style.clipPath")
+
+
+def upload(notebook, label, name, content):
+    button = notebook.page.locator(f'.labkit-explorer .widget-upload:has-text("{label}")')
+    with notebook.page.expect_file_chooser() as chooser:
+        button.click()
+    chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_own_image_takes_the_frame_s_place_and_a_bad_file_is_explained(name, shown):
+    notebook = shown(name)
+    before, frames = notebook.renders(), notebook.pictures()
+    upload(notebook, "own image", "mine.png", png(np.full((40, 80, 3), 90, np.uint8)))
+    before = notebook.settle(before)
+    assert notebook.pictures()[0] != frames[0]
+    upload(notebook, "its label", "ids.png", png(np.zeros((7, 7), np.uint8)))
+    notebook.page.wait_for_selector("text=expected the image's 40 x 80")
+    upload(notebook, "its label", "ids.png", png(np.zeros((40, 80), np.uint8)))
+    before = notebook.settle(before)
+    upload(notebook, "own image", "mine.png", b"no picture")
+    notebook.page.wait_for_selector("text=neither PNG nor JPEG")
+    notebook.page.locator('.labkit-explorer button:has-text("frames")').click()
+    notebook.settle(before)
+    assert notebook.pictures()[0] == frames[0]
+
+
+def test_the_console_holds_no_error(shown):
+    errors = [text for name in NAMES for text in shown(name).errors]
+    assert [text for text in errors if "labkit" in text or "anywidget" in text] == []

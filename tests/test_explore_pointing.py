@@ -1,0 +1,155 @@
+"""What explorers say of a point, what a click chooses, own pictures, comparisons and films."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from labkit import explore
+from labkit.errors import DataError
+from labkit.explore.film import Still, gif_of
+from labkit.explore.own import keep_upload
+from labkit.explore.ranking import PICKS, frame_ious, picked_frame, ranking_table
+from labkit.explore.readings import read_frame
+from labkit.explore.teachers import find_runs
+from labkit.method.outputs import full_size
+from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.training.experiment import load_experiment
+from labkit.training.fit import fit
+from tests.training import teacher
+
+SIZES = {"train_steps": 1, "val_size": 4, "resize": "32x64", "crop_height": 32, "crop_width": 64}
+NAMES = ("noising", "teacher", "contribution", "compare")
+SKY, ROAD = (0.5, 0.03), (0.5, 0.85)  # points of the first frame
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with an assisted and a plain teacher, barely trained."""
+    folder = tmp_path_factory.mktemp("pointing")
+    for assisted in (True, False):
+        fit(teacher(folder, assisted=assisted, score_size="32x64", **SIZES))
+    return str(folder)
+
+
+def explorer_of(name, runs):
+    settings = NoisingSettings if name == "noising" else AttributionSettings
+    explorer = getattr(explore, name)(settings(runs=runs))
+    return replace(explorer, state=replace(explorer.state, frame=0))
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_click_chooses_what_the_line_names(name, runs):
+    explorer = explorer_of(name, runs)
+    view = explorer.draw(explorer.state)
+    assert "labelled sky" in view.look(*SKY)
+    assert "labelled road" in view.look(*ROAD)
+    changes = explorer.choose(explorer.state, *ROAD)
+    if name == "teacher":
+        assert changes == {"x": 50, "y": 85}
+        clicked = explorer.draw(replace(explorer.state, **changes))
+        assert "the road region of" in clicked.readout[1]
+    else:
+        assert changes == {"category": "road"}
+
+
+def test_probabilities_at_a_point_are_those_of_the_logits_at_full_size(runs):
+    (run,) = [run for run in find_runs(AttributionSettings(runs=runs)) if run.kind == "assisted"]
+    one = read_frame(load_experiment(run, device="cpu"), 0, pixel_std=0.03, seed=0)
+    answer = one.answers["zero label"]
+    expected = full_size(answer.logits[None], answer.stride, answer.image_size)[0].softmax(0)
+    for row, column in ((0, 0), (13, 40), (31, 63)):
+        found = answer.probabilities((column + 0.5) / 64, (row + 0.5) / 32)
+        assert torch.allclose(found, expected[:, row, column], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_own_image_is_drawn_with_and_without_its_label(name, runs):
+    explorer = explorer_of(name, runs)
+    rng = np.random.default_rng(0)
+    image = explorer.keep(png(rng.integers(0, 256, (32, 64, 3), np.uint8)))
+    label = explorer.keep(png(np.repeat(np.arange(2, dtype=np.uint8), 16)[:, None].repeat(64, 1)))
+    state = replace(explorer.state, image=image)
+    assert "frame" in explorer.unused(state)
+    assert "labelled void" in explorer.draw(state).look(*SKY)
+    labelled = replace(state, label=label)
+    view = explorer.draw(labelled)
+    assert "labelled road" in view.look(*SKY)
+    assert "labelled pavement" in view.look(*ROAD)
+    if name != "teacher":
+        assert explorer.choose(labelled, *ROAD) == {"category": "pavement"}
+
+
+def test_a_bad_upload_is_explained(runs, tmp_path):
+    with pytest.raises(DataError, match="neither PNG nor JPEG"):
+        keep_upload(b"no picture", runs=runs)
+    explorer = explorer_of("noising", runs)
+    image = explorer.keep(png(np.zeros((8, 9, 3), np.uint8)))
+    for ids, text in (
+        (np.zeros((9, 8), np.uint8), "expected the image's 8 x 9"),
+        (np.full((8, 9), 40, np.uint8), "expected 0 to 7"),
+    ):
+        label = explorer.keep(png(ids))
+        with pytest.raises(DataError, match=text):
+            explorer.draw(replace(explorer.state, image=image, label=label))
+
+
+def test_a_frame_is_picked_by_the_class_s_iou():
+    first = np.array([[10.0], [90.0], [np.nan], [50.0]])
+    second = np.array([[10.0], [95.0], [np.nan], [20.0]])
+    ious = {"A": first, "B": second}
+    assert [picked_frame(pick, 2, ious, 0) for pick in PICKS] == [2, 0, 1, 3, 1]
+    nothing = {"A": first * np.nan, "B": second}
+    assert picked_frame(PICKS[1], 2, nothing, 0) == 2
+    rows = ranking_table(ious, 0, "car").rows
+    assert rows[0] == ("A", "1 (90), 3 (50), 0 (10)", "0 (10), 3 (50), 1 (90)")
+    assert rows[2][1].startswith("3 (30)")
+
+
+def test_ious_of_frames_are_those_of_the_picture(runs):
+    explorer = explorer_of("compare", runs)
+    run = next(one for one in find_runs(AttributionSettings(runs=runs))
+               if one.run_id == explorer.state.first)  # fmt: skip
+    table = {row[0]: row[1] for row in explorer.draw(explorer.state).tables[0].rows}
+    ious = frame_ious(run)[0]
+    for number, name in enumerate(load_experiment(run, device="cpu").info.class_names):
+        if not np.isnan(ious[number]):
+            assert float(table[name]) == pytest.approx(ious[number], abs=0.3)
+
+
+def test_a_run_compared_with_itself_differs_nowhere(runs):
+    explorer = explorer_of("compare", runs)
+    state = replace(explorer.state, second=explorer.state.first, confusion="on")
+    view = explorer.draw(state)
+    assert "differ on 0.0 %" in view.readout[0]
+    assert "0.0 points" in view.readout[0]
+    matrices = [one for one in view.panels if one.title.startswith("confusion")]
+    assert matrices[0].content == matrices[1].content
+    swiped = next(one for one in view.panels if one.over)
+    assert swiped.over == swiped.content
+
+
+def test_a_film_grows_noisier_and_becomes_a_gif(runs):
+    explorer = explorer_of("noising", runs)
+    film = explorer.film(explorer.state)
+    read = [float(caption.split("read ")[1].split(" %")[0]) for caption, _ in film]
+    assert read == sorted(read, reverse=True)
+    with Image.open(io.BytesIO(gif_of([Still(*one) for one in film])), formats=("GIF",)) as gif:
+        assert gif.n_frames == len(film)
+
+
+def test_names_and_outlines_are_switched_off(runs):
+    explorer = explorer_of("noising", runs)
+    bare = explorer.draw(replace(explorer.state, names="off", outlines="off")).panels[1]
+    with Image.open(io.BytesIO(bare.content), formats=("PNG",)) as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(100000)}
+    assert len(colours) <= 9  # of the classes and void
