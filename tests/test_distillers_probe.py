@@ -10,16 +10,16 @@ from labkit.method import Outputs
 from tests.distiller_cases import build
 from tests.tiny import seeded
 
-POSITION = "student: a constant added to each position"
-CHANNEL = "student: a constant added to each channel"
+POSITION = "student: plus a number per position"
+CHANNEL = "student: plus a number per channel"
 DOUBLED = "student: doubled"
-POSITION_SCALE = "student: each position scaled"
-CHANNEL_SCALE = "student: each channel scaled"
+POSITION_SCALE = "student: times a number per position"
+CHANNEL_SCALE = "student: times a number per channel"
 ROTATED = "student: channels rotated"
 TEACHER = "teacher: doubled"
-SHUFFLED = "both and label: positions shuffled"
-CLASSES = "both and label: classes in another order"
-FINER = "both and label: each position four times"
+SHUFFLED = "both: positions shuffled"
+CLASSES = "both: classes in another order"
+FINER = "both: each position four times"
 SCALE = {DOUBLED, TEACHER}
 PLACES = {SHUFFLED, FINER}
 UNSEEN = {  # besides the order of the classes, which no distiller sees

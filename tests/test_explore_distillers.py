@@ -92,7 +92,7 @@ def test_the_table_of_changes_has_the_invariances_that_the_docstrings_state():
     assert {"at", "ickd", "ifvd", "skd", "cirkd", "pkd"} <= {
         name for name, unseens in unseen.items() if doubled in unseens
     }
-    classes = "both and label: classes in another order"
+    classes = "both: classes in another order"
     assert all(classes in unseens for unseens in unseen.values())
 
 

@@ -158,16 +158,16 @@ def _shuffle_classes(student: Outputs, teacher: Outputs, target: Tensor) -> Trip
 
 
 CHANGES: Mapping[str, Change] = {
-    "student: a constant added to each position": _of_student(lambda x: x + _factors(x, 0, 2, 3)),
-    "student: a constant added to each channel": _of_student(lambda x: x + _factors(x, 1)),
+    "student: plus a number per position": _of_student(lambda x: x + _factors(x, 0, 2, 3)),
+    "student: plus a number per channel": _of_student(lambda x: x + _factors(x, 1)),
     "student: doubled": _of_student(lambda x: 2 * x),
-    "student: each position scaled": _of_student(lambda x: x * _factors(x, 0, 2, 3)),
-    "student: each channel scaled": _of_student(lambda x: x * _factors(x, 1)),
+    "student: times a number per position": _of_student(lambda x: x * _factors(x, 0, 2, 3)),
+    "student: times a number per channel": _of_student(lambda x: x * _factors(x, 1)),
     "student: channels rotated": _of_student(_rotation),
     "teacher: doubled": _of_teacher(lambda x: 2 * x),
-    "both and label: positions shuffled": _of_both(_shuffle_positions),
-    "both and label: classes in another order": _shuffle_classes,
-    "both and label: each position four times": _of_both(
+    "both: positions shuffled": _of_both(_shuffle_positions),
+    "both: classes in another order": _shuffle_classes,
+    "both: each position four times": _of_both(
         lambda x: x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     ),
 }
