@@ -28,6 +28,7 @@ class Explorer(StrEnum):
     noising = "noising"
     teacher = "teacher"
     contribution = "contribution"
+    compare = "compare"
 
 
 def evaluate(run: str, set_: Set = [], debug: Debug = False) -> None:  # noqa: B006
