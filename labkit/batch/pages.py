@@ -15,6 +15,7 @@ from pygments.formatters import HtmlFormatter
 
 from labkit.errors import FileError
 from labkit.records.files import write_text
+from labkit.settings.paths import project_root
 
 FILES = "files"  # folder of the site: what pages link to, under its path in the project
 OUTSIDE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|//|#)", re.IGNORECASE)
@@ -35,8 +36,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .25em .7em; text-align: left; v
 pre { background: #f6f6f6; padding: .6em .8em; overflow-x: auto; font-size: 14px; line-height: 1.4 }
 code { font-size: .92em }
 math[display="block"] { overflow-x: auto; max-width: 100%; padding: .4em 0 }
-.jp-OutputArea-output pre { background: none; border-left: 3px solid #ddd }
-.jp-OutputPrompt, .jp-InputPrompt { display: none }
+.output pre { background: none; border-left: 3px solid #ddd; padding: .2em .8em }
 """
 
 
@@ -74,10 +74,12 @@ def notebook_html(notebook: Path) -> str:
         content = nbformat.read(notebook, as_version=4)
     except (OSError, ValueError) as error:
         raise FileError(f"{notebook}: is no notebook that can be read ({error}).") from error
-    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True)
+    exporter = HTMLExporter(
+        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True
+    )
     exporter.register_filter("markdown2html", markdown_html)
     body, _ = exporter.from_notebook_node(content)
-    return body
+    return body.replace(f"{html.escape(str(project_root()))}/", "")  # nobody else's folder
 
 
 class Site:

@@ -11,6 +11,8 @@ from pathlib import Path
 from labkit.records.locks import is_locked, lock
 
 LOCK = ".labkit-lock"
+PROFILE = "profile_default/ipython_kernel_config.py"
+CONFIG = "c.InlineBackend.figure_formats = {'retina'}\n"  # pictures of twice the resolution
 LONGEST_SOCKET_FOLDER = 60  # bytes; a socket's whole path must fit 107
 
 
@@ -30,6 +32,8 @@ def private_folder() -> Iterator[Path]:
         else:
             private = Path(tempfile.mkdtemp(prefix="labkit-kernel-", dir=_temporary()))
         stack.callback(shutil.rmtree, private, ignore_errors=True)
+        (private / PROFILE).parent.mkdir()
+        (private / PROFILE).write_text(CONFIG, encoding="utf-8")
         before = os.environ.get("IPYTHONDIR")
         os.environ["IPYTHONDIR"] = str(private)
         try:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from labkit.batch.commands import run_notebook
-from labkit.batch.executed import NOTEBOOKS, VIEWS
+from labkit.batch.executed import NOTEBOOKS, VIEWS, was_executed
 from labkit.batch.matrix import read_matrix
 from labkit.batch.pages import Site, markdown_html, notebook_html
 from labkit.batch.schedule import run_matrix
-from labkit.batch.status import Inspection, inspect
+from labkit.batch.status import TABLES, Inspection, inspect, key_of_last
 from labkit.batch.workflow import teacher_id
 from labkit.errors import NotebookError, SettingsError
 from labkit.settings.paths import project_root
@@ -70,7 +70,15 @@ def execute_notebooks(matrix: str) -> Iterator[tuple[str, Path]]:
         raise NotebookError(f"site: not made: {', '.join(missing)}.")
     inspection = inspect(read_matrix(matrix))
     for name in NOTEBOOKS:
-        yield name, run_notebook(name, _values(name, inspection))
+        executed = _executed_tables(inspection) if name == "results" else None
+        yield name, executed or run_notebook(name, _values(name, inspection))
+
+
+def _executed_tables(inspection: Inspection) -> Path | None:
+    """The results notebook that the matrix executed for its tables."""
+    key = key_of_last(inspection.matrix, TABLES)
+    executed = inspection.matrix.state_folder / key / f"{NOTEBOOKS['results']}.ipynb"
+    return executed if was_executed(executed, {}) else None
 
 
 def _values(name: str, inspection: Inspection) -> dict[str, Any]:
