@@ -95,4 +95,6 @@ def init(folder: Path, debug: Debug = False) -> None:
         from labkit.datasets.init_folder import init_folder
 
         written = init_folder(folder)
-        print(f"{written}: replace the class names, then: labkit data check folder {folder}")
+        print(f"{written}: replace the class names, then:")
+        print(f"labkit data check folder {folder}")
+        print(f"LABKIT_DATA={folder} labkit matrix {folder / 'matrix.yaml'}")
