@@ -1,7 +1,7 @@
 """Train one run from its settings to its complete manifest."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from safetensors.torch import save
@@ -45,8 +45,11 @@ def train_run(role: str, values: Mapping[str, Any]) -> Run:
     return run
 
 
-def fit(experiment: Experiment) -> dict[str, Any]:
+def fit(experiment: Experiment, *, watch: Callable[[], None] = lambda: None) -> dict[str, Any]:
     """Train from the last checkpoint, score, save and record; a complete run is only read.
+
+    Args:
+        watch: called after every evaluation of the first process; leaves the network as it is.
 
     Returns:
         The run's metrics.
@@ -59,7 +62,7 @@ def fit(experiment: Experiment) -> dict[str, Any]:
     run = experiment.run
     with process_group() as ranks, _lock(run, ranks):
         if ranks.share(run.state) != "complete":
-            return _fit(experiment, ranks)
+            return _fit(experiment, ranks, watch)
         if ranks.first:
             drop_checkpoints(run)  # left by a kill between the manifest and their removal
         load_weights(experiment)
@@ -75,7 +78,7 @@ def _lock(run: Run, ranks: Ranks) -> Iterator[None]:
         yield
 
 
-def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
+def _fit(experiment: Experiment, ranks: Ranks, watch: Callable[[], None]) -> dict[str, Any]:
     run, settings, network = experiment.run, experiment.settings, experiment.network
     counts: dict[str, SplitCounts] = {}  # of the latest evaluation; the last is at the last step
 
@@ -83,6 +86,8 @@ def _fit(experiment: Experiment, ranks: Ranks) -> dict[str, Any]:
         ranks.share_buffers(network)
         split, workers = experiment.val_split, settings.workers
         counts.update(score_split(experiment, split, workers=workers, ranks=ranks))
+        if ranks.first:
+            watch()
         return {reading: split_counts.scores().miou for reading, split_counts in counts.items()}
 
     if ranks.first:
