@@ -150,8 +150,7 @@ figure = plots.push_figure({name: pushes[name] for name in names}, distiller_map
 # ## What they do not see
 #
 # A change of logits and features (`both`: of both networks, and of the label with them), and by how much the value changes, percent of
-# the value; an empty cell: not at all. What a
-# distiller does not see, it does not teach.
+# the value; an empty cell: not at all. What a distiller does not see, it does not teach.
 #
 # *Before you look: which distillers can a student satisfy without ever naming a class?*
 

@@ -77,14 +77,8 @@ def test_the_push_sums_to_zero_where_a_constant_costs_nothing(name, sums):
 def test_the_table_of_changes_has_the_invariances_that_the_docstrings_state():
     table = distiller_tables.changes_table()
     unseen = {name: set(row[row == ""].index) for name, row in table.iterrows()}
-    position, channel, doubled = (
-        f"student: {text}"
-        for text in (
-            "a constant added to each position",
-            "a constant added to each channel",
-            "doubled",
-        )
-    )
+    position, channel = (f"student: plus a number per {what}" for what in ("position", "channel"))
+    doubled = "student: doubled"
     assert {name for name, unseens in unseen.items() if position in unseens} == {
         "kd", "standardised_kd", "dkd", "dist",
     }  # fmt: skip
