@@ -119,6 +119,7 @@ def test_the_parts_of_all_processes_are_the_batch(batches, world):
     parts = [Ranks(rank, world).batches(batches)[3] for rank in range(world)]
     for values, expected in zip(zip(*parts, strict=True), whole, strict=True):
         assert torch.equal(torch.cat(values), expected)
+        assert values[0].dtype == expected.dtype
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(batches):

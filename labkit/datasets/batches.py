@@ -67,18 +67,19 @@ class TrainBatches(Dataset):
         self.split, self.info = split, info
         self.resize, self.crop, self.scale, self.brightness = resize, crop, scale, brightness
         self.batch_size, self.seed = batch_size, seed
+        self.slots = range(batch_size)  # those of a batch that are made here
         self._orders: dict[int, Tensor] = {}  # of the last two epochs
 
     def __getitem__(self, step: int) -> Batch:
         first = step * self.batch_size
-        index = [self._frame(position) for position in range(first, first + self.batch_size)]
+        index = [self._frame(first + slot) for slot in self.slots]
         device = getattr(self.split, "device", "cpu")
-        images = torch.empty(self.batch_size, 3, *self.crop, device=device)
-        target = torch.empty(self.batch_size, *self.crop, dtype=torch.int64, device=device)
-        for slot, i in enumerate(index):
+        images = torch.empty(len(index), 3, *self.crop, device=device)
+        target = torch.empty(len(index), *self.crop, dtype=torch.int64, device=device)
+        for n, (i, slot) in enumerate(zip(index, self.slots, strict=True)):
             sample = self._augmented(i, step, slot)
-            self.info.normalised(sample.image, out=images[slot])
-            target[slot] = sample.target
+            self.info.normalised(sample.image, out=images[n])
+            target[n] = sample.target
         return Batch(images, target, torch.tensor(index))
 
     def loader(self, *, start: int, steps: int, workers: int = 0) -> DataLoader:

@@ -7,6 +7,7 @@ is saved; a distiller's queue is that of its part of the batches.
 """
 
 import contextlib
+import copy
 import os
 import subprocess
 import sys
@@ -96,7 +97,10 @@ class Ranks:
                 f"expected a multiple of {self.world}, the images of all processes together.",
                 names=["batch_size"],
             )
-        return _PartBatches(batches, self)
+        size = batches.batch_size // self.world
+        part = copy.copy(batches)
+        part.slots = range(self.rank * size, (self.rank + 1) * size)
+        return part
 
     def noising(self, noising: LabelNoising | None) -> LabelNoising | None:
         """A noising that draws for the whole batch and keeps this process's part."""
@@ -174,22 +178,3 @@ class _PartNoising:
         whole = target.new_zeros(self.ranks.world * n, *target.shape[1:])
         whole[first : first + n] = target
         return self.noising(whole, generator=generator)[first : first + n]
-
-
-class _PartBatches(TrainBatches):
-    """Item `step` is one process's slots of that step's batch."""
-
-    def __init__(self, batches: TrainBatches, ranks: Ranks) -> None:
-        vars(self).update(vars(batches))
-        size = batches.batch_size // ranks.world
-        self.slots = range(ranks.rank * size, (ranks.rank + 1) * size)
-
-    def __getitem__(self, step: int) -> Batch:
-        first = step * self.batch_size
-        index = [self._frame(first + slot) for slot in self.slots]
-        samples = [
-            self._augmented(i, step, slot) for i, slot in zip(index, self.slots, strict=True)
-        ]
-        images = self.info.normalised(torch.stack([sample.image for sample in samples]))
-        target = torch.stack([sample.target for sample in samples])
-        return Batch(images, target, torch.tensor(index))
