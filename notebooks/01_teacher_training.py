@@ -97,10 +97,12 @@ explore.show(explore.teacher(run.settings, run=run))
 # %% [markdown]
 # ## Train
 #
-# The same function as `labkit train teacher`: it continues from the last checkpoint, and a complete run is only read.
+# The same function as `labkit train teacher`: it continues from the last checkpoint, and a complete run is only read. In JupyterLab
+# its loss terms, mIoU, reliance and the prediction of one frame are shown while it trains.
 
 # %%
-metrics = fit(experiment)
+with explore.live_training(experiment) as watch:
+    metrics = fit(experiment, watch=watch)
 
 # %%
 figure = plots.curves_figure({f"{run.kind} teacher": run.log_rows()})

@@ -38,7 +38,7 @@ runs: str = "runs"  # folder of run folders, from the project's root
 overrides: str = ""  # any other settings, as in the text above
 
 # %%
-from labkit import plots
+from labkit import explore, plots
 from labkit.plots.experiments import input_figure, run_predictions_figure
 from labkit.settings import parse_overrides
 from labkit.training.experiment import distillation_noising, plan_run, prepare
@@ -82,12 +82,23 @@ if run.teacher:
 {name: round(value, 4) for name, value in first_terms(experiment).items()}
 
 # %% [markdown]
-# ## Train
+# ## Compare runs
 #
-# The same function as `labkit train student`.
+# Two or three complete runs on one frame: swipe from one prediction to the other, see which is right where, and go to the frames on
+# which a class gains or loses most. It begins with a student, its twin without a teacher, and its teacher.
 
 # %%
-metrics = fit(experiment)
+explore.show(explore.compare(run.settings, run=run))
+
+# %% [markdown]
+# ## Train
+#
+# The same function as `labkit train student`. In JupyterLab its loss terms, mIoU and the prediction of one frame are shown while it
+# trains.
+
+# %%
+with explore.live_training(experiment) as watch:
+    metrics = fit(experiment, watch=watch)
 
 # %%
 figure = plots.curves_figure({f"student {run.kind}": run.log_rows()})

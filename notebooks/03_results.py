@@ -48,12 +48,12 @@ overrides: str = ""  # any other settings, as --set takes them, separated by com
 # %%
 from IPython.display import Markdown
 
-from labkit import plots
+from labkit import explore, plots
 from labkit.attribution import hero, predictions
 from labkit.batch.matrix import read_matrix
 from labkit.batch.status import study_of
 from labkit.records.artifacts import write_records
-from labkit.settings import ResultsSettings, absolute_path, parse_overrides
+from labkit.settings import AttributionSettings, ResultsSettings, absolute_path, parse_overrides
 from labkit.study.build import study_tables, write_tables
 from labkit.study.figures import one_of_each_kind, save_study_figure
 from labkit.study.rows import complete_runs
@@ -77,6 +77,15 @@ files = write_tables(tables, folder, **record) if finished else []
 print(f"{study.title}: {len(finished)} complete runs, {len(files)} tables in {folder}")
 if not finished:
     print(f"No run is complete and nothing is saved. First: labkit matrix {settings.matrix}")
+
+# %% [markdown]
+# ## Compare runs
+# Any two or three of them on one frame: swipe from one prediction to the other, see which is right where, and go to the frames on which
+# a class gains or loses most.
+
+# %%
+runs = dict(runs=str(matrix_file.runs_folder), data_root=settings.data_root)
+explore.show(explore.compare(AttributionSettings(dataset=matrix_file.datasets[0], **runs)))
 
 # %% [markdown]
 # ## Teachers

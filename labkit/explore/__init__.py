@@ -1,8 +1,9 @@
 """Explorers: controls, a frozen state, and pure functions from a state to pictures and numbers.
 
-view: what an explorer is.  noised_frame, teacher_frame, contribution_frame: the three explorers.
-pictures, regions, decoder: pixels, regions and the best decoder.  teachers: finished teachers.
-page, controls: ipywidgets.  redraw: when to draw.
+view: what an explorer is.  noised_frame, teacher_frame, contribution_frame, compare_frame: the
+explorers.  pictures, regions, decoder: pixels, regions and the best decoder.  teachers: finished
+runs.  own: uploaded pictures.  page, controls, canvas, film: widgets.  redraw: when to draw.
+live: a run while it trains.  save: pictures and states as files and options.
 """
 
 import importlib
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _MODULES = {  # imported at first use: an explorer of label noising needs no attribution
     "compare_frame": ("CompareState", "compare"),
     "contribution_frame": ("ContributionState", "contribution", "draw_contribution"),
+    "live": ("live_training",),
     "markup": ("view_html",),
     "noised_frame": ("NoisingState", "draw_noising", "noising", "noising_of", "open_frame"),
     "teacher_frame": ("TeacherState", "draw_teacher", "teacher"),

@@ -3,6 +3,7 @@ function render({ model, el }) {
   const figure = document.createElement("figure"), image = new Image();
   const caption = document.createElement("figcaption");
   figure.className = "labkit-film";
+  image.alt = ""; // until there is a picture
   figure.append(image, caption);
   el.append(figure);
   let addresses = [];
