@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,13 +13,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from labkit.batch.matrix import read_matrix
+from labkit.batch.workflow import Workflow
 from labkit.cli import app
 from labkit.datasets import dataset_info, dataset_recipe, open_split
 from labkit.datasets.describe import describe_dataset
 from labkit.datasets.init_folder import init_folder
 from labkit.datasets.show import sheet_frames
 from labkit.errors import DataError
-from tests import trees
+from labkit.settings.paths import project_root
+from tests import matrices, trees
 
 
 @pytest.fixture
@@ -195,3 +201,45 @@ def test_a_relative_folder_is_that_of_the_caller_for_schedulers_and_kernels(
     monkeypatch.setenv(name, "mine")
     assert CliRunner().invoke(app, ["data", "describe", "voc"]).exit_code == 0
     assert os.environ[name] == str(tmp_path / "mine")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_three_commands_of_the_guide(tmp_path):
+    """As printed, in the folder that holds DATA; few steps, and runs beside it."""
+    trees.write_folder(tmp_path / "DATA", description=False)
+    guide = (project_root() / "labkit" / "datasets" / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"three commands:\n\n```\n(.*?)```", guide, flags=re.DOTALL)
+    lines = [line.partition("#")[0].replace("CLASS", "class_0") for line in block.splitlines()]
+    assert len(lines) == 3
+    place = f"runs={tmp_path / 'runs'}"
+    for line in lines:
+        words = shlex.split(line.removeprefix("LABKIT_DATA=DATA "))[1:]
+        words += ["--set", place] if words[:2] == ["run", "attribution"] else []
+        subprocess.run(
+            [sys.executable, "-m", "labkit", *words],
+            cwd=tmp_path,
+            env=os.environ | {"LABKIT_DATA": "DATA", "PYTHONPATH": str(project_root())},
+            check=True,
+        )
+        if words[:2] == ["data", "init"]:
+            matrix = tmp_path / "DATA" / "matrix.yaml"
+            text = re.sub(r"_steps: \d+", "_steps: 4", matrix.read_text(encoding="utf-8"))
+            matrix.write_text(f"runs: {tmp_path / 'runs'}\n{text}", encoding="utf-8")
+    figures = tmp_path / "runs" / "figures"
+    assert (figures / "matrix" / "gains.csv").is_file()
+    assert (figures / "folder" / "contribution_class_0.png").is_file()
+
+
+def test_a_matrix_s_relative_data_folder_is_the_caller_s_where_the_scheduler_works(
+    tmp_path, monkeypatch
+):
+    trees.write_folder(tmp_path / "DATA")
+    values = matrices.SETTINGS | {"data_root": "DATA"}
+    path = tmp_path / "m.yaml"
+    matrices.write(path, runs=tmp_path / "runs", datasets=["folder"], settings=values)
+    monkeypatch.chdir(tmp_path / "DATA")
+    workflow = Workflow(matrix=str(path), folder=str(tmp_path), threads=1)
+    students = [workflow.train(key, 1) for key in workflow.keys("student")]
+    assert len(students) == 3
+    assert sum("teacher=folder-teacher-" in line for line in students) == 2

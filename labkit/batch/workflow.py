@@ -38,7 +38,8 @@ class Workflow:
         with contextlib.chdir(folder):
             self.matrix = read_matrix(matrix)
             self.inspection: Inspection = inspect(self.matrix, verify_weights=False)
-        self.jobs: dict[str, Job] = {job.key: job for job in self.inspection.plan.jobs}
+            self.jobs: dict[str, Job] = {job.key: job for job in self.inspection.plan.jobs}
+            self.teacher_ids = {k: teacher_id(self.inspection, job) for k, job in self.jobs.items()}
         self.tables_key = key_of_last(self.matrix, TABLES)
         self.attribution_key = key_of_last(self.matrix, ATTRIBUTION)
 
@@ -91,7 +92,7 @@ class Workflow:
 
     def _settings(self, job: Job, threads: int) -> dict[str, Any]:
         """Threads change no run's id, so they are the scheduler's to give."""
-        return job.settings(teacher_id(self.inspection, job)) | {"threads": threads}
+        return job.settings(self.teacher_ids[job.key]) | {"threads": threads}
 
     def _line(self, words: list[str], settings: Mapping[str, Any], key: str) -> str:
         """Shell line; the shell becomes the job, so that the job's parent is the scheduler."""

@@ -1,5 +1,6 @@
 """`labkit data`: describe, check, show and cache data sets, and start a folder of one's own."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -96,5 +97,6 @@ def init(folder: Path, debug: Debug = False) -> None:
 
         written = init_folder(folder)
         print(f"{written}: replace the class names, then:")
-        print(f"labkit data check folder {folder}")
-        print(f"LABKIT_DATA={folder} labkit matrix {folder / 'matrix.yaml'}")
+        data, matrix = shlex.quote(str(folder)), shlex.quote(str(folder / "matrix.yaml"))
+        print(f"labkit data check folder {data}")
+        print(f"LABKIT_DATA={data} labkit matrix {matrix}")
