@@ -102,7 +102,8 @@ def test_predictions_carry_the_miou_of_their_frame():
     target = torch.zeros(32, 64, dtype=torch.int64)
     predictions = {"right": [target], "wrong": [target + 1]}
     figure = plots.predictions_figure([IMAGE], [target], predictions, INFO)
-    assert drawn_titles(figure) == ["image", "label", "right: 100 %", "wrong: 0 %"]
+    first = ["image 1", "label; the others with their mIoU"]
+    assert drawn_titles(figure) == [*first, "right: 100 %", "wrong: 0 %"]
     assert len(sizes(axes for axes in figure.axes if axes.images)) == 1
 
 

@@ -92,8 +92,8 @@ def predictions_figure(
     panels = Panels(ratios, columns, bottom=legend)
     for number, (image, target) in enumerate(zip(images, targets, strict=True)):
         cells = panels.axes[rows * number : rows * (number + 1)].ravel()
-        show(cells[0], picture(image), "image")
-        show(cells[1], colourise(target, info), "label")
+        show(cells[0], picture(image), f"image {number + 1}")
+        show(cells[1], colourise(target, info), "label; the others with their mIoU")
         for axes, (name, predicted) in zip(cells[2:], predictions.items(), strict=False):
             score = frame_miou(predicted[number], target, info.num_classes)
             show(axes, colourise(predicted[number], info), f"{name}: {score:.0f} %")
