@@ -224,7 +224,7 @@ class DistilledStudentSettings(StudentSettings):
     distillation: str = Field(
         "cwd:3",
         max_length=500,
-        description="distillers with their weights, such as cwd:3 or cwd:3+skd:10",
+        description="distillers with their weights: cwd:3, cwd:3+skd:10, at:calibrated (measured)",
     )
     distiller_options: dict[str, bool | int | float | str] = Field(
         {}, description='settings of the distillers, as "cwd.temperature"'
