@@ -1,4 +1,5 @@
-"""`make screenshots`: every explorer in JupyterLab, on street scenes, into figures/explorers/.
+"""`make screenshots`: windows of JupyterLab with every explorer, on street scenes, into
+figures/explorers/.
 
 Needs the teachers of `make demo` and a Chromium.
 """
@@ -23,8 +24,12 @@ SHOWN = {
     "noising": ("NoisingSettings", {"pixel_std": 0.2, "label_scale": 3.0}),
     "teacher": ("AttributionSettings", {"pixel_std": 0.05}),
     "contribution": ("AttributionSettings", {"noisings": 4}),
+    "compare": ("AttributionSettings", {}),
 }
-PAGES = {"": (1280, "JupyterLab Light"), "_dark_800": (800, "JupyterLab Dark")}
+PAGES = {  # suffix: width and height of the window, theme
+    "": (1280, 800, "JupyterLab Light"),
+    "_dark_800": (800, 1200, "JupyterLab Dark"),
+}
 
 
 def main() -> None:
@@ -43,10 +48,10 @@ def main() -> None:
             )
         with lab.jupyter_lab(Path(folder), Path(private)) as address, lab.browser_open() as browser:
             for name in SHOWN:
-                for suffix, (width, theme) in PAGES.items():
+                for suffix, (width, height, theme) in PAGES.items():
                     print(
                         take(
-                            lab.Notebook(browser, address, name, width=width, height=3600),
+                            lab.Notebook(browser, address, name, width=width, height=height),
                             theme,
                             target / f"{name}{suffix}.png",
                         )
@@ -54,7 +59,7 @@ def main() -> None:
 
 
 def take(notebook: lab.Notebook, theme: str, path: Path) -> Path:
-    """Run the notebook in a theme, write a picture of its explorer, and close it."""
+    """Run the notebook in a theme, write a picture of the window, and close it."""
     notebook.command("apputils:change-theme", {"theme": theme})
     notebook.command("notebook:hide-cell-code", {})
     notebook.command("application:toggle-left-area", {})
@@ -62,7 +67,8 @@ def take(notebook: lab.Notebook, theme: str, path: Path) -> Path:
     if errors:
         raise RuntimeError(f"{path.name}: {errors}")
     notebook.settle(0)
-    notebook.page.locator(".labkit-explorer").screenshot(path=path)
+    notebook.page.locator(".labkit-explorer").evaluate("one => one.scrollIntoView()")
+    notebook.page.screenshot(path=path)
     notebook.close()
     return path
 

@@ -10,8 +10,15 @@ from typer.testing import CliRunner
 
 from labkit import explore
 from labkit.cli import app
+from labkit.cli.models import Explorer as Choice
 from labkit.errors import SettingsError
-from labkit.explore.save import save_picture, state_from_options, state_options, view_png
+from labkit.explore.save import (
+    EXPLORERS,
+    save_picture,
+    state_from_options,
+    state_options,
+    view_png,
+)
 from labkit.settings import AttributionSettings, NoisingSettings
 from labkit.training.fit import fit
 from tests.training import teacher
@@ -32,6 +39,11 @@ STATES = {
         {},
         {"category": "road", "region": "true", "frame": 2, "noisings": 2},
         {"attribution_layer": "raw", "pixel_std": 0.5, "seed": 3, "region": "true"},
+    ),
+    "compare": (
+        {},
+        {"frame": 4, "category": "road", "names": "off", "outlines": "off"},
+        {"pick": "A's best of the class", "category": "sky", "confusion": "on"},
     ),
 }
 
@@ -61,6 +73,10 @@ def test_the_line_to_paste_gives_the_picture_s_bytes(name, runs, tmp_path, monke
         assert done.exit_code == 0, done.output
         assert (tmp_path / f"{number}.png").read_bytes() == view_png(explorer.draw(state))
         assert done.stdout.startswith(f"{number}.png\n")
+
+
+def test_every_explorer_is_a_command_and_has_states_here():
+    assert list(EXPLORERS) == list(STATES) == [one.value for one in Choice]
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -167,7 +167,12 @@ function render({ model, el }) {
       setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     }
   });
-  model.on("change:html", () => { draw(); if (asked === null) { asked = point; ask(); } });
+  model.on("change:html", () => {
+    draw();
+    waiting = false; // a kernel that could not answer is asked again
+    asked ??= point;
+    ask();
+  });
   model.on("change:lines", drawLines);
   model.on("change:point", () => { point = model.get("point"); place(); });
   draw();

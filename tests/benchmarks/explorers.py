@@ -54,6 +54,7 @@ def _redraw_rows(runs: str) -> Iterator[dict]:
     for name, explorer, changes, budget in (
         ("noising explorer", explore.noising(NoisingSettings(runs=runs)), {}, 500),
         ("teacher explorer", explore.teacher(run.settings), {}, 500),
+        ("compare explorer", explore.compare(run.settings), {}, 500),
         ("contribution explorer", contribution, {}, 1000),
         ("contribution explorer, 4 noisings", contribution, noisings, 1000),
     ):
