@@ -201,6 +201,9 @@ gains = distiller_tables.gains_table(absolute_path(f"figures/{settings.dataset}/
 gains.round(2) if len(gains) else "No table yet: run the matrix above."
 
 # %%
+figure = plots.teachers_figure(gains) if len(gains) else None
+
+# %%
 from labkit.records import figures_folder
 from labkit.records.artifacts import record_artifact, save_figure
 from labkit.study.tables import write_table

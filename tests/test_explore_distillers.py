@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
 
+from labkit import plots
 from labkit.distillers import available
 from labkit.explore import distiller_field, distiller_map, distiller_tables
 from labkit.explore.distiller_map import DistillerState, gradient_field, toy_changes
 
+WHO = ("plain", "assisted")
+LABELS = [f"{who} teacher" for who in WHO]
 EACH = pytest.mark.parametrize("name", available())
 
 
@@ -112,6 +116,19 @@ def test_gains_come_from_the_matrix_s_table(tmp_path):
     assert table.loc["kd", "plain, customary"] == -0.5
     assert table.loc["kd", "assisted, calibrated"] == 1.25
     assert table.loc["kd"].isna().sum() == 2
+
+
+def test_the_figure_of_gains_leaves_out_runs_that_are_not_there():
+    columns = [f"{who}, {weight}" for weight in ("customary", "calibrated") for who in WHO]
+    gains = pd.DataFrame([[0.5, 1.0, float("nan"), 2.0]], index=["kd"], columns=columns)
+    figure = plots.teachers_figure(gains)
+    drawn = [
+        [line.get_xdata().tolist() for line in axes.lines if line.get_label() in LABELS]
+        for axes in figure.axes
+    ]
+    assert drawn[0] == [[0.5], [1.0]]
+    assert drawn[1][1] == [2.0]
+    plt.close(figure)
 
 
 def test_the_map_leaves_randomness_and_gradients_as_they_were():

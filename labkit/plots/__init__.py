@@ -12,7 +12,7 @@ from labkit.plots.contribution import (
     sanity_figure,
 )
 from labkit.plots.curves import curves_figure, label_share_figure, noise_sweep_figure
-from labkit.plots.distillers import push_figure
+from labkit.plots.distillers import push_figure, teachers_figure
 from labkit.plots.frames import (
     code_histogram_figure,
     colourise,
@@ -53,4 +53,5 @@ __all__ = [
     "sanity_figure",
     "sheet_figure",
     "size_gains_figure",
+    "teachers_figure",
 ]
