@@ -174,7 +174,7 @@ class Notebook:
         self.page.wait_for_function(
             f"{KERNEL}?.connectionStatus == 'connected' && {KERNEL}.status == 'idle'", polling=POLL
         )
-        self.view = self.page.locator(".labkit-view")
+        self.view = self.page.locator(".labkit-canvas .labkit-view")
 
     def run_all(self) -> list[str]:
         """Run every cell; names and values of the errors in its outputs."""
@@ -224,15 +224,20 @@ class Notebook:
         return int(self.view.get_attribute("data-renders"))
 
     def readout(self) -> list[str]:
-        return self.page.locator(".labkit-verdict, .labkit-readout li").all_inner_texts()
+        return self.page.locator(
+            ".labkit-canvas .labkit-verdict, .labkit-canvas .labkit-readout li"
+        ).all_inner_texts()
 
     def pictures(self) -> list[str]:
-        return self.page.locator(".labkit-view img").evaluate_all("all => all.map(one => one.src)")
+        return self.page.locator(".labkit-canvas img").evaluate_all(
+            "all => all.map(one => one.src)"
+        )
 
     def settle(self, after: int) -> int:
         """Wait for more than `after` renders and a second without another; their number."""
         self.page.wait_for_function(
-            "n => Number(document.querySelector('.labkit-view')?.dataset.renders) > n",
+            "n => n < Number("
+            "document.querySelector('.labkit-canvas .labkit-view')?.dataset.renders)",
             arg=after,
             polling=POLL,
         )

@@ -161,7 +161,7 @@ def test_a_slider_turned_by_keyboard_changes_picture_and_readout(name, shown, ex
     assert float(notebook.entry(label).input_value()) == value
     assert notebook.readout() == list(view.readout)
     assert notebook.pictures() != pictures
-    assert notebook.page.locator(".labkit-view img").evaluate_all(
+    assert notebook.page.locator(".labkit-canvas img").evaluate_all(
         "all => all.map(one => one.alt)"
     ) == [one.alt for one in view.panels]
     assert notebook.page.locator(".labkit-line code").all_inner_texts() == list(
@@ -241,7 +241,7 @@ def test_a_label_is_edited_by_keyboard_and_the_effect_described(shown, expected)
     notebook.settle(before)
     assert "removed (void)" in notebook.readout()[1]
     assert "removed (void)" in notebook.page.locator(
-        '.labkit-view img[alt^="Label after the edit"]'
+        '.labkit-canvas img[alt^="Label after the edit"]'
     ).get_attribute("alt")
     assert explorer.state.edit != "removed (void)"
 
