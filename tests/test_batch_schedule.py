@@ -166,7 +166,7 @@ def test_failures_are_shown_with_their_last_lines_and_followers_without(fresh, e
     log = files(fresh, "teacher plain s0").log
     assert f"teacher plain s0: FAILED, log in {log}\n    it broke\n      | cell" in done.stdout
     assert "teacher assisted s0: STOPPED" in done.stdout
-    assert "of plain s0: not started, because of another's failure" in done.stdout
+    assert "not started, because of another's failure: of assisted s0, of plain s0" in done.stdout
     assert "1 of 5 runs made in 1.0 minutes" in done.stdout
     assert f"labkit run results --set matrix={fresh}" in done.stdout
     missing = ["teacher assisted s0", "teacher plain s0", "of assisted s0", "of plain s0"]

@@ -20,6 +20,7 @@ from labkit.records.text import terminal_text
 from labkit.training.device import choose_device
 
 POLL_SECONDS = 1
+MOST_NAMED = 5  # runs named in one message
 
 
 def dry_run(
@@ -221,10 +222,10 @@ def _report(
             f"Snakemake ended with code {code}, and no job failed; its log: {log}\n"
             f"{last_lines(log)}"
         )
+    if waiting := [title for title, (state, _) in missing.items() if state == "waiting"]:
+        print(f"not started, because of another's failure: {first_names(waiting)}", flush=True)
     for title, (state, files) in missing.items():
-        if state == "waiting":
-            print(f"{title}: not started, because of another's failure", flush=True)
-        else:
+        if state != "waiting":
             print(
                 f"{title}: {state.upper()}, log in {files.log}\n{last_lines(files.log)}", flush=True
             )
@@ -237,3 +238,9 @@ def _report(
     elif not missing:
         print(f"tables and figures: {matrix.figures_folder}")
     return list(missing)
+
+
+def first_names(names: list[str]) -> str:
+    """The first names of a list, with the number of the others."""
+    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{rest}"

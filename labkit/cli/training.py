@@ -101,7 +101,7 @@ def matrix(
                 print(line)
             return
         if missing := schedule.run_matrix(what, **options):
-            raise NotebookError(f"not made: {', '.join(missing)}.")
+            raise NotebookError(f"not made: {schedule.first_names(missing)}.")
 
 
 def site(
