@@ -52,6 +52,8 @@ class _Step:
             "unet", "tu-mobilenetv3_small_100", num_classes=8, label_channels=1
         )
         self.network = self.network.train().to(memory_format=torch.channels_last)
+        for parameter in self.network.parameters():
+            parameter.grad = torch.zeros_like(parameter)  # no part of what grows
         self.images = torch.randn(2, 3, height, width, generator=generator)
         self.target = torch.randint(8, (2, height, width), generator=generator)
 
@@ -67,7 +69,7 @@ class _Step:
             temperature=4.0,
         )
         output.loss.backward()
-        self.network.zero_grad(set_to_none=False)  # gradients are no part of what grows
+        self.network.zero_grad(set_to_none=False)
 
 
 class _OneFrame:
