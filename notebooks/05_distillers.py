@@ -43,7 +43,6 @@ overrides: str = ""  # any other settings, as in the text above
 # %%
 from labkit import explore, plots
 from labkit.explore import distiller_map, distiller_tables
-from labkit.explore.distiller_field import distiller as distiller_explorer
 from labkit.settings import DistillersSettings, parse_overrides
 
 # %%
@@ -58,7 +57,7 @@ settings = DistillersSettings(**values | parse_overrides(overrides))
 # student, and read below the pictures which changes it does not see.
 
 # %%
-explore.show(distiller_explorer(settings.distiller))
+explore.show(explore.distiller(settings))
 
 # %% [markdown]
 # ## All of them

@@ -11,6 +11,7 @@ from labkit import plots
 from labkit.distillers import available
 from labkit.explore import distiller_field, distiller_map, distiller_tables
 from labkit.explore.distiller_map import DistillerState, gradient_field, toy_changes
+from labkit.settings import DistillersSettings
 
 WHO = ("plain", "assisted")
 LABELS = [f"{who} teacher" for who in WHO]
@@ -31,7 +32,7 @@ def test_a_step_along_the_push_lowers_the_value(name):
 
 @EACH
 def test_every_state_is_drawn_with_its_value_and_table(name):
-    explorer = distiller_field.distiller(name)
+    explorer = distiller_field.distiller(DistillersSettings(distiller=name))
     view = explorer.draw(explorer.state)
     assert len(view.panels) == 5
     assert view.readout[0].startswith(f"{name} = ")
@@ -40,7 +41,7 @@ def test_every_state_is_drawn_with_its_value_and_table(name):
 
 
 def test_the_same_state_has_the_same_picture_and_another_temperature_another():
-    explorer = distiller_field.distiller("kd")
+    explorer = distiller_field.distiller(DistillersSettings(distiller="kd"))
     one, again = (explorer.draw(explorer.state) for _ in range(2))
     other = explorer.draw(replace(explorer.state, temperature=4.0))
     assert [panel.content for panel in one.panels] == [panel.content for panel in again.panels]
@@ -50,7 +51,7 @@ def test_the_same_state_has_the_same_picture_and_another_temperature_another():
 
 
 def test_a_click_chooses_the_cell_under_it():
-    explorer = distiller_field.distiller()
+    explorer = distiller_field.distiller(DistillersSettings())
     chosen = explorer.choose(explorer.state, 0.999, 0.51)
     assert chosen == {"row": 3, "column": 7}
     assert explorer.point(replace(explorer.state, **chosen)) == ((7.5) / 8, 3.5 / 6)

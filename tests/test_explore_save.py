@@ -19,7 +19,7 @@ from labkit.explore.save import (
     state_options,
     view_png,
 )
-from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.settings import AttributionSettings, DistillersSettings, NoisingSettings
 from labkit.training.fit import fit
 from tests.training import teacher
 
@@ -45,6 +45,10 @@ STATES = {
         {"frame": 4, "category": "road", "names": "off", "outlines": "off"},
         {"pick": "A's best of the class", "category": "sky", "confusion": "on"},
     ),
+    "distiller": (
+        {},
+        {"distiller": "at", "shift": 2, "bump": 1.5, "bump_class": "sky", "seed": 3},
+    ),
 }
 
 
@@ -56,7 +60,8 @@ def runs(tmp_path_factory):
 
 
 def opened(name, runs):
-    settings = NoisingSettings if name == "noising" else AttributionSettings
+    own = {"noising": NoisingSettings, "distiller": DistillersSettings}
+    settings = own.get(name, AttributionSettings)
     return getattr(explore, name)(settings(runs=runs))
 
 

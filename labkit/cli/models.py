@@ -29,6 +29,7 @@ class Explorer(StrEnum):
     teacher = "teacher"
     contribution = "contribution"
     compare = "compare"
+    distiller = "distiller"
 
 
 def evaluate(run: str, set_: Set = [], debug: Debug = False) -> None:  # noqa: B006

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 _MODULES = {  # imported at first use: an explorer of label noising needs no attribution
     "compare_frame": ("CompareState", "compare"),
+    "distiller_field": ("distiller", "draw_distiller"),
+    "distiller_map": ("DistillerState",),
     "contribution_frame": ("ContributionState", "contribution", "draw_contribution"),
     "live": ("live_training",),
     "markup": ("view_html",),

@@ -19,14 +19,16 @@ from labkit.explore.distiller_map import (
 )
 from labkit.explore.distiller_tables import UNSEEN
 from labkit.explore.pictures import fitted, levels, outlined
+from labkit.explore.save import explore_command
 from labkit.explore.view import Control, Explorer, Panel, Table, View, panel
 from labkit.method import IGNORE_INDEX
+from labkit.settings import DistillersSettings
 
 PUSH = (255 * matplotlib.colormaps["RdBu"](np.arange(256))[:, :3]).round().astype(np.uint8)
 
 
-def distiller(name: str = "cwd") -> Explorer:
-    """The explorer of `05_distillers`, at a distiller's defaults."""
+def distiller(settings: DistillersSettings) -> Explorer:
+    """The explorer of `05_distillers`, at the notebook's settings."""
     controls = (
         Control(name="distiller", label="distiller", kind="choice", options=tuple(available())),
         Control(name="temperature", label="temperature", low=0.1, high=8, step=0.1),
@@ -44,11 +46,13 @@ def distiller(name: str = "cwd") -> Explorer:
     return Explorer(
         "distiller",
         "Distiller explorer",
-        DistillerState(distiller=name),
+        DistillerState(distiller=settings.distiller, seed=settings.seed),
         controls,
         draw_distiller,
         lambda state: {
-            "train with it": f"labkit train student --set distillation={state.distiller}"
+            "this picture": explore_command("distiller", settings, state),
+            "a student taught by it": "labkit train student --set teacher=RUN "
+            f"--set distillation={state.distiller}",
         },
         choose=lambda state, x, y: {
             "row": min(int(y * ROWS), ROWS - 1),

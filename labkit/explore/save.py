@@ -16,7 +16,7 @@ from labkit.errors import RecordError, SettingsError, nearest_name
 from labkit.explore.pictures import INK
 from labkit.explore.view import Control, Explorer, Missing, Panel, Place, View, as_dict, changed
 from labkit.records import write_bytes
-from labkit.settings import AttributionSettings, NoisingSettings, Settings
+from labkit.settings import AttributionSettings, DistillersSettings, NoisingSettings, Settings
 
 DPI = 300
 CELL = 960  # pixels: 3.2 inches, half of a page's width; twice the widest panel
@@ -31,6 +31,7 @@ EXPLORERS: dict[str, tuple[str, type[Settings]]] = {  # their modules import thi
     "teacher": ("labkit.explore.teacher_frame", AttributionSettings),
     "contribution": ("labkit.explore.contribution_frame", AttributionSettings),
     "compare": ("labkit.explore.compare_frame", AttributionSettings),
+    "distiller": ("labkit.explore.distiller_field", DistillersSettings),
 }
 
 
@@ -151,7 +152,7 @@ def explore_command(name: str, settings: Place, state: Any) -> str:
         settings: that the explorer was opened with; of them data set and folders are kept, where
             they are not the default.
     """
-    place = {one: getattr(settings, one) for one in PLACE}
+    place = {one: getattr(settings, one, "") for one in PLACE}
     values = changed(place, AttributionSettings().model_dump()) | state_options(state)
     pairs = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     return shlex.join(["labkit", "explore", name, *pairs, "--save", f"{name}.png"])
