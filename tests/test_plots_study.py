@@ -137,11 +137,12 @@ def test_an_overview_has_a_row_per_student_and_its_gain(gains):
     assert columns[3] == ["", "-0.9", "+0.8"]
 
 
-def test_names_hold_what_rows_differ_in_and_no_mathtext(gains):
+def test_names_hold_what_rows_of_a_method_differ_in_and_no_mathtext(gains):
     assert plots.row_names(gains)[:2] == ["of plain", "of assisted"]
     networks = ["unet", "pspnet", "unet", "unet"]
     other = gains.assign(student_network=networks, noise=["", "low", "", ""])
     assert plots.row_names(other)[:2] == ["of plain (unet)", "of assisted (pspnet)"]
+    assert plots.row_names(other[:3]) == ["of plain", "of assisted", "waiting"]
     assert plots.row_names(gains.assign(method="a$b$"))[0] == r"a\$b\$"
 
 

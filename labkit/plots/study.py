@@ -81,8 +81,7 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
         axis.plot([], [], marker, color="0.3", mfc="0.3" if fill != "white" else fill, label=label)
     axis.axvline(0, **AXIS)
     axis.set(yticks=heights, yticklabels=names, ylim=(len(lines) - 0.4, -0.6))
-    over = ", ".join(dict.fromkeys(lines.over))
-    axis.set_xlabel(figure_text(f"gain over {over}, points of mIoU") if over else "gain")
+    axis.set_xlabel(f"gain over {baseline_name(lines)}, points of mIoU")
     axis.grid(alpha=0.3, axis="x")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
@@ -122,7 +121,8 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
         curves: of `study.learning_curves`; a panel for teachers and one for students.
     """
     panels = list(curves.groupby("role", sort=False))
-    size = (WIDTH, 3.8)
+    most = max((table.method.nunique() for _, table in panels), default=0)
+    size = (WIDTH, 3.8 + (0.13 * most if most > MOST_IN_LEGEND else 0))
     figure, axes = plt.subplots(
         1, max(1, len(panels)), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
@@ -141,12 +141,15 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
         axis.set_xlabel("optimiser steps")
         axis.set_title(f"{role}s", fontsize=TITLE)
         axis.grid(alpha=0.3)
-        axis.legend(loc="lower right", fontsize=SMALL)
+        beside = len(rows) <= MOST_IN_LEGEND
+        place = {"loc": "lower right"} if beside else {"loc": "upper center", "ncols": 2}
+        axis.legend(fontsize=SMALL, **place | ({} if beside else {"bbox_to_anchor": (0.5, -0.2)}))
     axes[0, 0].set_ylabel("validation mIoU, percent")
     return figure
 
 
 UNMARKED = {"marker": ""}
+MOST_IN_LEGEND = 6  # lines whose names fit inside a panel
 
 
 def teacher_family(reads: str) -> str:
@@ -160,18 +163,29 @@ def first_baseline(gains: pd.DataFrame) -> pd.DataFrame:
     return gains.drop_duplicates(names)
 
 
+def baseline_name(gains: pd.DataFrame) -> str:
+    """What the rows of a table of gains are compared with."""
+    names = list(dict.fromkeys(gains.over))
+    return figure_text(names[0]) if len(names) == 1 else "its baseline"
+
+
 def row_names(table: pd.DataFrame, *, without: Sequence[str] = ()) -> list[str]:
-    """The method of every line, and in brackets the labels in which lines differ."""
+    """The method of every line, and in brackets the labels in which lines of a method differ."""
     given = [name for name in LABELS if name in table and name not in without]
     if "train_size" in given:  # a label that holds the same
         given = [name for name in given if name != "train_frames"]
     texts = {name: table[name].map(_text) for name in given}
-    differ = [name for name in given if texts[name][texts[name] != ""].nunique() > 1]
+    differ = [name for name, text in texts.items() if _most_values(text, table.method) > 1]
     names = []
     for index, method in table.method.items():
         others = ", ".join(filter(None, (texts[name][index] for name in differ)))
         names.append(figure_text(f"{method} ({others})" if others else method))
     return names
+
+
+def _most_values(text: pd.Series, method: pd.Series) -> int:
+    """The largest number of different texts, empty ones aside, among the lines of one method."""
+    return text[text != ""].groupby(method).nunique().max() if (text != "").any() else 0
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 
 from labkit.plots.colours import GAINS, SCORES
 from labkit.plots.panels import TITLE, WIDTH
-from labkit.plots.study import first_baseline, row_names
+from labkit.plots.study import baseline_name, first_baseline, row_names
 from labkit.records.text import figure_text
 
 MOST_CLASSES = 40  # that one figure can show
@@ -54,12 +54,12 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     first = first_baseline(gains)
     gain = dict(zip(row_names(first), first.gain, strict=True))
     names = row_names(students)
-    over = ", ".join(dict.fromkeys(first.over))
+    difference = pd.Series([gain.get(name) for name in names])
     columns = {
         "teacher,\ntrue label": (students.teacher_mean, SCORES),
         "its\nreliance": (students.teacher_reliance_mean, SCORES),
         "student": (students.last_mean, SCORES),
-        f"gain over\n{figure_text(over)}": (pd.Series([gain.get(name) for name in names]), GAINS),
+        f"gain over\n{baseline_name(first)}": (difference, GAINS),
     }
     figure, axes = plt.subplots(
         1, len(columns), figsize=(WIDTH, 0.36 * len(names) + 1.1), sharey=True, layout="constrained"
@@ -107,8 +107,7 @@ def class_gains_figure(gains: pd.DataFrame) -> Figure:
     )
     axis.set_xticks(range(len(columns)), columns, rotation=25, ha="right", rotation_mode="anchor")
     axis.set_yticks(range(len(classes)), [figure_text(name) for name in classes])
-    over = ", ".join(dict.fromkeys(gains.over))
-    figure.colorbar(drawn, ax=axis, label=figure_text(f"gain over {over}, points of IoU"))
+    figure.colorbar(drawn, ax=axis, label=f"gain over {baseline_name(gains)}, points of IoU")
     return figure
 
 
