@@ -86,7 +86,7 @@ figure = input_figure(batch, experiment.noising, experiment.info)
 {name: round(value, 4) for name, value in first_terms(experiment).items()}
 
 # %% [markdown]
-# ## Operate on the label
+# ## Edit the label
 #
 # Choose a complete teacher, edit a region of its label, and see whether the prediction follows the label or the image. Where no
 # teacher is complete yet, come back after the next cell.
