@@ -36,22 +36,28 @@ EXPLORERS: dict[str, tuple[str, type[Settings]]] = {  # their modules import thi
 
 
 def view_png(view: View) -> bytes:
-    """A view as one PNG at 300 dpi: panels with titles and notes, two to a row, and the readout.
+    """A view as one PNG at 300 dpi: panels with titles and notes, two to a row, legend and readout.
 
     The same view gives the same bytes.
     """
     cells = [_cell(one) for one in view.panels]
     rows = [cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)]
     width = 2 * MARGIN + COLUMNS * CELL + (COLUMNS - 1) * GAP
-    text = _text_block(view.readout, width - 2 * MARGIN)
+    below = [
+        _legend(view.legend, width - 2 * MARGIN),
+        _text_block(view.readout, width - 2 * MARGIN),
+    ]
     heights = [max(one.height for one in row) + GAP for row in rows]
-    page = Image.new("RGB", (width, 2 * MARGIN + sum(heights) + text.height), BACKGROUND)
+    height = 2 * MARGIN + sum(heights) + sum(block.height for block in below)
+    page = Image.new("RGB", (width, height), BACKGROUND)
     y = MARGIN
-    for row, height in zip(rows, heights, strict=True):
+    for row, row_height in zip(rows, heights, strict=True):
         for column, one in enumerate(row):
             page.paste(one, (MARGIN + column * (CELL + GAP), y))
-        y += height
-    page.paste(text, (MARGIN, y))
+        y += row_height
+    for block in below:
+        page.paste(block, (MARGIN, y))
+        y += block.height
     buffer = io.BytesIO()
     page.save(buffer, "PNG", dpi=(DPI, DPI), compress_level=6)
     return buffer.getvalue()
@@ -205,6 +211,23 @@ def _text_block(texts: Iterable[str], width: int, size: int = TEXT) -> Image.Ima
     pen = ImageDraw.Draw(block)
     for number, line in enumerate(lines):
         pen.text((0, round(LEADING * size * number) + 4), line, font=letters, fill=INK)
+    return block
+
+
+def _legend(classes: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> Image.Image:
+    """Class names beside squares of their colours, as many to a line as fit."""
+    letters, places, x, y = _font(TEXT), [], 0, 0
+    for name, colour in classes:
+        wide = round(letters.getlength(name)) + 4 * TEXT
+        if x and x + wide > width:
+            x, y = 0, y + 2 * TEXT
+        places.append((x, y, name, colour))
+        x += wide
+    block = Image.new("RGB", (width, y + 2 * TEXT if places else 1), BACKGROUND)
+    pen = ImageDraw.Draw(block)
+    for x, y, name, colour in places:
+        pen.rectangle((x, y, x + TEXT, y + TEXT), fill=colour, outline=INK)
+        pen.text((x + 1.5 * TEXT, y - 4), name, font=letters, fill=INK)
     return block
 
 
