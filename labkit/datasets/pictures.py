@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from labkit.errors import DataError
+from labkit.method import IGNORE_INDEX
 
 FORMATS = ("PNG", "JPEG")  # no other decoder of the library is ever reached
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -70,6 +71,27 @@ def read_ids(path: Path) -> np.ndarray:
         return ids.astype(np.uint8) if file.mode == "1" else ids
 
     return _opened(path, decode)
+
+
+def read_label(path: Path, *, size: tuple[int, int], num_classes: int) -> np.ndarray:
+    """Return the label of a single picture as (H, W) int64 class ids, 255 = void.
+
+    Args:
+        size: (H, W) of the picture.
+
+    Raises:
+        DataError: as `read_ids`, the label has another size, or ids of no class.
+    """
+    ids = read_ids(path).astype(np.int64)
+    if ids.shape != size:
+        raise DataError(f"{path}: the label has size {ids.shape}; expected the picture's, {size}.")
+    unknown = np.setdiff1d(ids, [*range(num_classes), IGNORE_INDEX])
+    if len(unknown):
+        raise DataError(
+            f"{path}: has ids {unknown[:8].tolist()}; expected 0-{num_classes - 1}, "
+            f"and {IGNORE_INDEX} for void."
+        )
+    return ids
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import torch
 
 from labkit.datasets import DatasetInfo
 from labkit.datasets.base import Sample
-from labkit.datasets.pictures import read_ids, read_image
+from labkit.datasets.pictures import read_label, read_upright
 from labkit.errors import DataError
 from labkit.method import IGNORE_INDEX
 from labkit.records import runs_folder, write_bytes
@@ -19,7 +19,7 @@ FOLDER = "own"  # folder within the runs folder: uploaded pictures, named by the
 
 @dataclass(frozen=True)
 class OwnFrame:
-    """A split of one frame that is read from files; without a label every pixel is void."""
+    """A split of one frame that is read upright from files; without a label every pixel is void."""
 
     image: Path
     label: Path | None
@@ -29,18 +29,18 @@ class OwnFrame:
         return 1
 
     def __getitem__(self, index: int) -> Sample:
-        pixels = read_image(self.image)
-        target = np.full(pixels.shape[:2], IGNORE_INDEX)
+        pixels = read_upright(self.image)
+        size = pixels.shape[:2]
+        target = np.full(size, IGNORE_INDEX)
         if self.label is not None:
-            target = read_ids(self.label).astype(np.int64)
-            self._check_label(target, pixels)
+            target = read_label(self.label, size=size, num_classes=self.info.num_classes)
         return Sample(torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(target))
 
     def frame_name(self, index: int) -> str:
         return self.image.stem
 
     def size(self, index: int) -> tuple[int, int]:
-        height, width = read_image(self.image).shape[:2]
+        height, width = read_upright(self.image).shape[:2]
         return height, width
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -48,19 +48,6 @@ class OwnFrame:
 
     def check(self, index: int) -> None:
         self[index]
-
-    def _check_label(self, target: np.ndarray, pixels: np.ndarray) -> None:
-        if target.shape != pixels.shape[:2]:
-            raise DataError(
-                f"{self.label.name}: the label has {target.shape[0]} x {target.shape[1]} pixels; "
-                f"expected the image's {pixels.shape[0]} x {pixels.shape[1]}."
-            )
-        unknown = np.setdiff1d(target, [*range(self.info.num_classes), IGNORE_INDEX])
-        if len(unknown):
-            raise DataError(
-                f"{self.label.name}: the label has ids {unknown[:8].tolist()}; expected 0 to "
-                f"{self.info.num_classes - 1}, and {IGNORE_INDEX} for void."
-            )
 
 
 def open_own(image: str, label: str, info: DatasetInfo) -> OwnFrame:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from labkit.datasets import DatasetInfo
 from labkit.datasets.batches import ScoringBatch, resize_image, resize_label, scoring_size
-from labkit.datasets.pictures import read_ids, read_upright
+from labkit.datasets.pictures import read_label, read_upright
 from labkit.errors import DataError, SettingsError
 from labkit.method import IGNORE_INDEX
 from labkit.records import find_run, write_bytes
@@ -79,8 +79,7 @@ def _predict(
 ) -> str:
     reading = "image" if experiment.noising is None else "true_label" if label else "zero_label"
     pixels = torch.from_numpy(read_upright(image)).permute(2, 0, 1)
-    ids = _read_label(experiment.info, label, pixels) if label else None
-    batch = _batch(experiment, pixels, ids)
+    batch = _batch(experiment, pixels, label)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(target, _encoded(experiment, reading, batch, pixels, form))
     return f"{target} (read: {reading.replace('_', ' ')})"
@@ -145,29 +144,15 @@ def _targets(kind: str, images: Sequence[Path], form: str, output: Path | None) 
     return targets
 
 
-def _read_label(info: DatasetInfo, label: Path, pixels: Tensor) -> Tensor:
-    """Class ids (H, W) int64 of a label file, 255 = void."""
-    ids = torch.from_numpy(read_ids(label).astype(np.int64))
-    if ids.shape != pixels.shape[1:]:
-        raise DataError(
-            f"{label}: has size {tuple(ids.shape)}; expected the picture's, "
-            f"{tuple(pixels.shape[1:])}."
-        )
-    unknown = ids[(ids >= info.num_classes) & (ids != IGNORE_INDEX)].unique().tolist()
-    if unknown:
-        raise DataError(
-            f"{label}: has ids {unknown[:8]}; expected 0-{info.num_classes - 1}, "
-            f"and {IGNORE_INDEX} for void."
-        )
-    return ids
-
-
-def _batch(experiment: Experiment, pixels: Tensor, ids: Tensor | None) -> ScoringBatch:
+def _batch(experiment: Experiment, pixels: Tensor, label: Path | None) -> ScoringBatch:
     """One picture as a scoring batch; without a label every pixel is void."""
-    target = torch.full(pixels.shape[1:], IGNORE_INDEX) if ids is None else ids
-    size = scoring_size(experiment.settings.score_size, (pixels.shape[1], pixels.shape[2]))
+    info, native = experiment.info, (pixels.shape[1], pixels.shape[2])
+    target = torch.full(native, IGNORE_INDEX)
+    if label:
+        target = torch.from_numpy(read_label(label, size=native, num_classes=info.num_classes))
+    size = scoring_size(experiment.settings.score_size, native)
     return ScoringBatch(
-        images=experiment.info.normalised(resize_image(pixels, size))[None],
+        images=info.normalised(resize_image(pixels, size))[None],
         target=target[None],
         label=resize_label(target, size)[None],
         foreign_label=None,
