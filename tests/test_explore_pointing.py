@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from labkit import explore
+from labkit.datasets import dataset_info
 from labkit.errors import DataError
 from labkit.explore.film import Still, gif_of
-from labkit.explore.own import keep_upload
+from labkit.explore.own import keep_upload, open_own
 from labkit.explore.ranking import PICKS, frame_ious, picked_frame, ranking_table
 from labkit.explore.readings import read_frame
 from labkit.explore.teachers import find_runs
@@ -89,14 +90,26 @@ def test_an_own_image_is_drawn_with_and_without_its_label(name, runs):
         assert explorer.choose(labelled, *ROAD) == {"category": "pavement"}
 
 
+def test_an_own_image_is_upright(tmp_path):
+    pixels = np.zeros((8, 9, 3), np.uint8)
+    pixels[:, :4] = 200
+    tags = Image.Exif()
+    tags[0x0112] = 6  # displayed turned by 90 degrees clockwise
+    path = tmp_path / "turned.png"
+    Image.fromarray(pixels).rotate(90, expand=True).save(path, exif=tags)
+    frame = open_own(str(path), "", dataset_info("streets"))
+    assert frame.size(0) == (8, 9)
+    assert (frame[0].image.permute(1, 2, 0).numpy() == pixels).all()
+
+
 def test_a_bad_upload_is_explained(runs, tmp_path):
     with pytest.raises(DataError, match="neither PNG nor JPEG"):
         keep_upload(b"no picture", runs=runs)
     explorer = explorer_of("noising", runs)
     image = explorer.keep(png(np.zeros((8, 9, 3), np.uint8)))
     for ids, text in (
-        (np.zeros((9, 8), np.uint8), "expected the image's 8 x 9"),
-        (np.full((8, 9), 40, np.uint8), "expected 0 to 7"),
+        (np.zeros((9, 8), np.uint8), "expected the picture's"),
+        (np.full((8, 9), 40, np.uint8), "expected 0-7"),
     ):
         label = explorer.keep(png(ids))
         with pytest.raises(DataError, match=text):
@@ -136,6 +149,21 @@ def test_a_run_compared_with_itself_differs_nowhere(runs):
     assert matrices[0].content == matrices[1].content
     swiped = next(one for one in view.panels if one.over)
     assert swiped.over == swiped.content
+
+
+def test_runs_of_other_validation_sizes_are_compared_on_one_frame(tmp_path):
+    for seed, size in enumerate((4, 2)):
+        fit(teacher(tmp_path, assisted=False, seed=seed, **SIZES | {"val_size": size}))
+    explorer = explorer_of("compare", str(tmp_path))
+    first, second = sorted(find_runs(AttributionSettings(runs=str(tmp_path))),
+                           key=lambda run: -run.settings.val_size)  # fmt: skip
+    state = replace(explorer.state, first=first.run_id, second=second.run_id, frame=3)
+    swapped = replace(state, first=second.run_id, second=first.run_id)
+    alone = replace(state, second=first.run_id)
+    shown, expected = ({one.title: one.content for one in explorer.draw(each).panels}
+                       for each in (state, alone))  # fmt: skip
+    assert shown["label"] == expected["label"]
+    assert shown["image"] != explorer.draw(swapped).panels[0].content  # B's own last frame
 
 
 def test_a_film_grows_noisier_and_becomes_a_gif(runs):

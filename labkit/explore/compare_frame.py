@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from labkit.attribution.request import scoring_batch
-from labkit.datasets import DatasetInfo, ScoringBatch
+from labkit.datasets import DatasetInfo, ScoringBatch, Split
 from labkit.explore.class_panels import class_legend, class_panel, frame_scores, iou_table
 from labkit.explore.confusion import MOST_FRAMES, confusion_of, confusion_panel
 from labkit.explore.own import keep_upload, open_own
@@ -109,9 +109,10 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
         return confusion_of(experiment, next(iter(experiment.predictors())))
 
     @lru_cache(maxsize=8)
-    def answered(run_id: str, frame: int, *own: str) -> tuple[ScoringBatch, Answer]:
-        experiment = loaded.experiment(run_id)
-        return answer_as_scored(experiment, frame, own)
+    def answered(run_id: str, first: str, frame: int, *own: str) -> tuple[ScoringBatch, Answer]:
+        split = open_own(*own, info) if own[0] else loaded.experiment(first).val_split
+        index = 0 if own[0] else min(frame, len(split) - 1)
+        return answer_as_scored(loaded.experiment(run_id), split, index)
 
     def located(state: CompareState) -> tuple[dict[str, np.ndarray], int]:
         """IoU of every frame and class by letter, and the frame to show."""
@@ -123,7 +124,7 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
         ious, frame = located(state)
         compared = {}
         for k, run in state.runs().items():
-            batch, answer = answered(run, frame, state.image, state.label)
+            batch, answer = answered(run, state.first, frame, state.image, state.label)
             scores = frame_scores(answer.ids, batch.target[0], info)
             compared[k] = Compared(loaded.runs[run], answer, scores)
         matrices = []
@@ -138,7 +139,8 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
 
     def choose(state: CompareState, x: float, y: float) -> dict[str, str]:
         _, frame = located(state)
-        target = answered(state.first, frame, state.image, state.label)[0].target[0]
+        own = (state.image, state.label)
+        target = answered(state.first, state.first, frame, *own)[0].target[0]
         height, width = target.shape
         chosen = int(target[int(y * height), int(x * width)])
         return {} if chosen == IGNORE_INDEX else {"category": info.class_names[chosen]}
@@ -157,17 +159,14 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
 
 
 def answer_as_scored(
-    experiment: Experiment, frame: int, own: tuple[str, ...] = ("", "")
+    experiment: Experiment, split: Split, index: int
 ) -> tuple[ScoringBatch, Answer]:
-    """A frame of the validation split, and the run's answer as its first score reads it: an
-    assisted teacher with the true label, every other network from the image alone.
+    """A frame of a split, and the run's answer as its first score reads it: an assisted teacher
+    with the true label, every other network from the image alone.
 
     Args:
-        frame: a number too high takes the last.
-        own: paths of a picture and its label that take the frame's place; "": none.
+        split: the same for all runs that are compared; their own may have other sizes.
     """
-    split = open_own(own[0], own[1], experiment.info) if own[0] else experiment.val_split
-    index = 0 if own[0] else min(frame, len(split) - 1)
     batch = scoring_batch(experiment, split, [index])
     truth, noising = batch.target[0], experiment.noising
     if noising is None or (truth == IGNORE_INDEX).all():
