@@ -1,6 +1,5 @@
 """Several distillers as one."""
 
-import math
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
@@ -29,11 +28,6 @@ class DistillerSum(Distiller):
     def weights(self) -> dict[str, float]:
         """Weight of each distiller by name."""
         return {name: distiller.weight for name, distiller in self.parts.items()}
-
-    @property
-    def uncalibrated(self) -> list[str]:
-        """Names of the distillers whose weight is still to be measured."""
-        return [name for name, weight in self.weights.items() if math.isnan(weight)]
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Give distillers their weights, by name."""

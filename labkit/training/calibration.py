@@ -62,7 +62,8 @@ def measure(
     settings, device = experiment.settings, experiment.device
     named = distillation.split("+")
     options = settings.distiller_options.items()
-    batches = (experiment.train_batches[step].to(device) for step in range(BATCHES))
+    train_batches = experiment.train_batches
+    batches = (train_batches[step].to(device) for step in range(BATCHES))
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), autocast(device, experiment.precision):
         torch.manual_seed(stream_seed("calibration dropout", settings.seed))
