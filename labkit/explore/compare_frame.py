@@ -68,6 +68,12 @@ class Compared:
         """Who taught it, or which teacher it is, and its seed."""
         return f"{self.run.role} {self.run.kind}, seed {self.run.settings.seed}"
 
+    @property
+    def score_text(self) -> str:
+        """mIoU on the frame, or that there is none."""
+        miou = self.scores.miou
+        return "no score" if np.isnan(miou) else f"mIoU {miou:.1f}"
+
 
 def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     """The explorer of `02_student_distillation` and `03_results`.
@@ -199,7 +205,7 @@ def draw_comparison(
     name = "own picture" if state.image else f"frame {frame}"
     predictions = [
         classes(
-            f"prediction, {k}", one.answer.ids, note=f"mIoU {one.scores.miou:.1f}; {one.name}",
+            f"prediction, {k}", one.answer.ids, note=f"{one.score_text}; {one.name}",
             alt=f"Prediction of {k}, {one.name}",
         )
         for k, one in compared.items()
@@ -233,7 +239,7 @@ def draw_comparison(
     )
     lines = (
         verdict,
-        *(f"{k}: {one.name} ({one.run.run_id}), mIoU {one.scores.miou:.1f}."
+        *(f"{k}: {one.name} ({one.run.run_id}), {one.score_text}."
           for k, one in compared.items()),
     )  # fmt: skip
     return View(panels, lines, (iou_table(scores, info), ranking), class_legend(info), look)
