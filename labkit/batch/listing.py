@@ -70,10 +70,6 @@ def check_lines(
 
 
 def _text(value: Any) -> str:
-    return (
-        '""'
-        if value == ""
-        else {True: "yes", False: "no"}.get(value, str(value))
-        if isinstance(value, bool)
-        else str(value)
-    )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) or '""'

@@ -25,7 +25,7 @@ NEXT = (
 )
 REASON = 100  # characters of an error that are shown
 NAMES = "ABCDEF"  # of the runs that are compared
-SAME = "no setting differs"
+NO_DIFFERENCE = "no setting differs"
 
 
 def runs_table(
@@ -183,7 +183,7 @@ def _settings_that_differ(runs: Sequence[Run]) -> Iterator[str]:
     rows = [[name, *(table.get(name, "–") for table in tables)] for name in names]
     rows = [row for row in rows if len(set(row[1:])) > 1]
     yield ""
-    yield from _table(["settings that differ", *NAMES[: len(runs)]], rows or [[SAME]])
+    yield from _table(["settings that differ", *NAMES[: len(runs)]], rows or [[NO_DIFFERENCE]])
 
 
 def _flat(run: Run) -> dict[str, str]:

@@ -78,15 +78,16 @@ def predict(
 
 def _pictures(paths: list[Path]) -> list[Path]:
     """The files named, and in place of a folder its PNG and JPEG files by name."""
-    found: list[Path] = []
+    pictures: list[Path] = []
     for path in paths:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        files = [one for one in files if one is path or one.suffix.lower() in SUFFIXES]
-        if not (files and all(one.is_file() for one in files)):
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+        if not (files and all(file.is_file() for file in files)):
             what = "holds no" if path.is_dir() else "no such file; expected a"
             raise DataError(f"{path}: {what} PNG or JPEG picture.")
-        found += files
-    return found
+        pictures += files
+    return pictures
 
 
 def export(
