@@ -69,19 +69,19 @@ def test_headings_have_the_ids_of_repositories():
 
 def test_links_lead_to_pages_copies_or_nowhere(tmp_path):
     root = tmp_path / "project"
-    (root / "docs").mkdir(parents=True)
-    (root / "docs" / "a.svg").write_text("<svg/>", encoding="utf-8")
+    (root / "texts").mkdir(parents=True)
+    (root / "texts" / "a.svg").write_text("<svg/>", encoding="utf-8")
     (tmp_path / "secret.txt").write_text("x", encoding="utf-8")
-    made = Site(tmp_path / "out", root, {"docs/i.md": "index.html", "notebooks/b.ipynb": "b.html"})
+    made = Site(tmp_path / "out", root, {"texts/i.md": "index.html", "notebooks/b.ipynb": "b.html"})
     body = markdown_html(
-        "![p](a.svg) [b](../notebooks/b.py#part) [web](https://x.org) [folder](../docs) "
+        "![p](a.svg) [b](../notebooks/b.py#part) [web](https://x.org) [folder](../texts) "
         "[out](../../secret.txt) [here](#top)"
     )
-    path = made.write("docs/i.md", body, title="T", menu=[("index.html", "Home")])
+    path = made.write("texts/i.md", body, title="T", menu=[("index.html", "Home")])
     page = parse(path.read_text(encoding="utf-8"))
-    wanted = ["index.html", "files/docs/a.svg", "b.html#part", "https://x.org", "#top"]
+    wanted = ["index.html", "files/texts/a.svg", "b.html#part", "https://x.org", "#top"]
     assert page.links == wanted
-    assert (tmp_path / "out" / "files" / "docs" / "a.svg").is_file()
+    assert (tmp_path / "out" / "files" / "texts" / "a.svg").is_file()
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def built(tmp_path, monkeypatch):
 
 def test_every_link_of_the_site_leads_to_a_file_and_a_heading(built):
     pages = {path.name: parse(path.read_text(encoding="utf-8")) for path in built.glob("*.html")}
-    assert {"index.html", "figures.html", "glossary.html", "03_results.html"} <= pages.keys()
+    assert {"index.html", "figures.html", "notebooks.html", "03_results.html"} <= pages.keys()
     for name, page in pages.items():
         assert "script" not in page.tags
         assert "math" in page.tags or not name[0].isdigit()

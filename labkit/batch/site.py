@@ -16,11 +16,9 @@ from labkit.settings.paths import project_root
 
 DEMO, SMALL = (f"labkit/batch/matrices/{name}.yaml" for name in ("demo", "site"))
 TEXTS = {  # HTML file and title by source; those of the menu come first
-    "docs/index.md": ("index.html", "labkit"),
+    "README.md": ("index.html", "labkit"),
     "figures/README.md": ("figures.html", "Figures"),
-    "docs/glossary.md": ("glossary.html", "Glossary"),
-    "docs/citing.md": ("citing.html", "Citing"),
-    "README.md": ("readme.html", "README"),
+    "notebooks/README.md": ("notebooks.html", "Notebooks, glossary"),
     "labkit/datasets/README.md": ("datasets.html", "Data sets"),
     "labkit/batch/README.md": ("batch.html", "Unattended runs"),
 }
