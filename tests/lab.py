@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+import pytest
 
 from labkit.settings.paths import project_root
+
+pytest.importorskip("playwright", reason="playwright is not installed; it is in the dev extra")
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 TOKEN = "a-token-for-one-test"
 START_SECONDS = 90
@@ -34,6 +37,13 @@ def chromium() -> str | None:
     """The browser named by LABKIT_CHROMIUM, or one on the PATH; None where there is none."""
     named = os.environ.get("LABKIT_CHROMIUM", "")
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+MARKS = [
+    pytest.mark.slow,
+    pytest.mark.skipif(chromium() is None, reason="no Chromium on the PATH"),
+    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
+]
 
 
 @contextlib.contextmanager

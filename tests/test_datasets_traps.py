@@ -30,40 +30,34 @@ def relabel(pattern: str, value: int, *, whole: bool = False):
     return change
 
 
-def rgb(pattern: str):
+def rewritten(pattern: str, form: str, rewrite):
+    """Save the first picture anew: `rewrite` takes the picture and its path."""
+
     def change(folder: Path) -> Path:
         path = first(folder, pattern)
-        with Image.open(path, formats=["PNG"]) as file:
-            colours = file.convert("RGB")
-        colours.save(path)
+        with Image.open(path, formats=[form]) as file:
+            rewrite(file.copy(), path)
         return path
 
     return change
+
+
+def rgb(pattern: str):
+    return rewritten(pattern, "PNG", lambda picture, path: picture.convert("RGB").save(path))
 
 
 def turned(pattern: str):
     """The image's sides swapped, with an EXIF orientation: as a program that applies it saw it."""
-
-    def change(folder: Path) -> Path:
-        path = first(folder, pattern)
-        with Image.open(path, formats=["JPEG"]) as file:
-            picture = file.transpose(Image.Transpose.ROTATE_90)
-        exif = Image.Exif()
-        exif[ORIENTATION] = 6
-        picture.save(path, exif=exif)
-        return path
-
-    return change
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    side = Image.Transpose.ROTATE_90
+    return rewritten(
+        pattern, "JPEG", lambda picture, path: picture.transpose(side).save(path, exif=exif)
+    )
 
 
 def jpeg(pattern: str):
-    def change(folder: Path) -> Path:
-        path = first(folder, pattern)
-        with Image.open(path, formats=["PNG"]) as file:
-            file.save(path, "JPEG")
-        return path
-
-    return change
+    return rewritten(pattern, "PNG", lambda picture, path: picture.save(path, "JPEG"))
 
 
 def cut(pattern: str):

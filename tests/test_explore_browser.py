@@ -13,16 +13,10 @@ from labkit.batch.notebook import execute
 from labkit.settings import AttributionSettings, NoisingSettings, parse_overrides
 from labkit.settings.paths import project_root
 from labkit.training.fit import fit
+from tests import lab
 from tests.training import teacher
 
-pytest.importorskip("playwright", reason="playwright is not installed; it is in the dev extra")
-from tests import lab
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(lab.chromium() is None, reason="no Chromium on the PATH"),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-]
+pytestmark = lab.MARKS
 SMALL = {
     "train_size": 8, "val_size": 6, "resize": "32x64", "score_size": "32x64", "crop_height": 32,
     "crop_width": 64, "batch_size": 2, "train_steps": 6, "log_every_steps": 1,

@@ -1,40 +1,24 @@
 """Gestures on the explorers' pictures, in a real JupyterLab: click, hover, keyboard, upload."""
 
-import io
 from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from labkit import explore
 from labkit.explore.save import view_png
 from labkit.settings import AttributionSettings, NoisingSettings
-from labkit.training.fit import fit
-from tests.training import teacher
-
-pytest.importorskip("playwright", reason="playwright is not installed; it is in the dev extra")
 from tests import lab
+from tests.explorers import NAMES, ROAD, SKY, png, train_two_teachers
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(lab.chromium() is None, reason="no Chromium on the PATH"),
-    pytest.mark.filterwarnings("ignore:.*:DeprecationWarning"),
-]
-SMALL = {
-    "train_size": 8, "val_size": 6, "resize": "32x64", "score_size": "32x64", "crop_height": 32,
-    "crop_width": 64, "batch_size": 2, "train_steps": 3, "log_every_steps": 1,
-    "encoder": "tu-mobilenetv3_small_050",
-}  # fmt: skip
-NAMES = ("noising", "teacher", "contribution", "compare")
+pytestmark = lab.MARKS
 CODE = """\
 from labkit import explore
 from labkit.settings import {settings}
 
 explore.show(explore.{name}({settings}(runs={runs!r})))
 """
-ROAD = (0.5, 0.85)  # a point of the first frame
 
 
 def settings_of(name):
@@ -44,10 +28,7 @@ def settings_of(name):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder with an assisted and a plain teacher, barely trained."""
-    folder = tmp_path_factory.mktemp("gestures") / "runs"
-    for assisted in (True, False):
-        fit(teacher(folder, assisted=assisted, **SMALL))
-    return str(folder)
+    return train_two_teachers(tmp_path_factory.mktemp("gestures") / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +80,14 @@ def wait_for_look(notebook, text):
     )  # fmt: skip
 
 
+def shown_at_sky(shown, name):
+    """A notebook whose cursor is in the sky."""
+    notebook = shown(name)
+    point_at(notebook, *SKY)
+    wait_for_look(notebook, "labelled sky")
+    return notebook
+
+
 def chosen(notebook, name):
     """What a click on the road must have set."""
     if name == "teacher":
@@ -126,9 +115,7 @@ def test_verdict_and_pictures_are_in_one_window_and_panels_are_equal(name, shown
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pointing_says_what_is_there_and_a_click_chooses_it(name, shown):
-    notebook = shown(name)
-    point_at(notebook, 0.5, 0.03)
-    wait_for_look(notebook, "labelled sky")
+    notebook = shown_at_sky(shown, name)
     before = notebook.renders()
     point_at(notebook, *ROAD, click=True)
     notebook.settle(before)
@@ -138,11 +125,9 @@ def test_pointing_says_what_is_there_and_a_click_chooses_it(name, shown):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_keyboard_does_the_same(name, shown):
-    notebook = shown(name)
-    point_at(notebook, 0.5, 0.03)
-    wait_for_look(notebook, "labelled sky")
+    notebook = shown_at_sky(shown, name)
     before = notebook.renders()
-    point_at(notebook, 0.5, 0.03, click=True)
+    point_at(notebook, *SKY, click=True)
     before = notebook.settle(before)
     cursor = notebook.page.locator("button.labkit-mark")
     cursor.focus()
@@ -205,12 +190,6 @@ def upload(notebook, label, name, content):
     with notebook.page.expect_file_chooser() as chooser:
         button.click()
     chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
-
-
-def png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", NAMES)

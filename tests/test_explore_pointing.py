@@ -21,32 +21,20 @@ from labkit.method.outputs import full_size
 from labkit.settings import AttributionSettings, NoisingSettings
 from labkit.training.experiment import load_experiment
 from labkit.training.fit import fit
+from tests.explorers import NAMES, ROAD, SIZES, SKY, png, train_two_teachers
 from tests.training import teacher
-
-SIZES = {"train_steps": 1, "val_size": 4, "resize": "32x64", "crop_height": 32, "crop_width": 64}
-NAMES = ("noising", "teacher", "contribution", "compare")
-SKY, ROAD = (0.5, 0.03), (0.5, 0.85)  # points of the first frame
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A folder with an assisted and a plain teacher, barely trained."""
-    folder = tmp_path_factory.mktemp("pointing")
-    for assisted in (True, False):
-        fit(teacher(folder, assisted=assisted, score_size="32x64", **SIZES))
-    return str(folder)
+    return train_two_teachers(tmp_path_factory.mktemp("pointing"))
 
 
 def explorer_of(name, runs):
     settings = NoisingSettings if name == "noising" else AttributionSettings
     explorer = getattr(explore, name)(settings(runs=runs))
     return replace(explorer, state=replace(explorer.state, frame=0))
-
-
-def png(pixels):
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", NAMES)

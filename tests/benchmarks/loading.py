@@ -85,17 +85,21 @@ class _PlainLoop:
         return torch.stack(images), torch.stack(targets)
 
     def _sample(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        return self._cropped(*self._tensors(*self._zoomed(frame)))
+
+    def _zoomed(self, frame: Frame) -> tuple[Image.Image, Image.Image]:
         image, label = Image.open(frame.image).convert("RGB"), Image.open(frame.label)
         zoom = self.random.uniform(*SCALE)
         size = (round(zoom * image.width), round(zoom * image.height))
         image = image.resize(size, Image.Resampling.BILINEAR)
-        label = label.resize(size, Image.Resampling.NEAREST)
+        return image, label.resize(size, Image.Resampling.NEAREST)
+
+    def _tensors(self, image: Image.Image, label: Image.Image) -> tuple[Tensor, Tensor]:
         if self.random.random() < 0.5:
             image, label = F.hflip(image), F.hflip(label)
         tensor = F.to_dtype(F.to_image(self.jitter(image)), torch.float32, scale=True)
         tensor = F.normalize(tensor, list(self.info.mean), list(self.info.std))
-        target = torch.from_numpy(np.array(label, dtype=np.int64))
-        return self._cropped(tensor, target)
+        return tensor, torch.from_numpy(np.array(label, dtype=np.int64))
 
     def _cropped(self, image: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         missing = [max(0, crop - side) for crop, side in zip(self.crop, target.shape, strict=True)]
@@ -111,19 +115,15 @@ class _LeanLoop(_PlainLoop):
     """The same, but what is not in the crop is dropped right after the zoom."""
 
     def _sample(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        image, label = Image.open(frame.image).convert("RGB"), Image.open(frame.label)
-        zoom = self.random.uniform(*SCALE)
-        size = (round(zoom * image.width), round(zoom * image.height))
-        image = image.resize(size, Image.Resampling.BILINEAR)
-        label = label.resize(size, Image.Resampling.NEAREST)
+        image, label = self._zoomed(frame)
         left, top = (
             self.random.randint(0, max(0, side - crop))
-            for side, crop in zip(size, reversed(self.crop), strict=True)
+            for side, crop in zip(image.size, reversed(self.crop), strict=True)
         )
-        box = (left, top, min(left + self.crop[1], size[0]), min(top + self.crop[0], size[1]))
-        image, label = image.crop(box), label.crop(box)
-        if self.random.random() < 0.5:
-            image, label = F.hflip(image), F.hflip(label)
-        tensor = F.to_dtype(F.to_image(self.jitter(image)), torch.float32, scale=True)
-        tensor = F.normalize(tensor, list(self.info.mean), list(self.info.std))
-        return self._cropped(tensor, torch.from_numpy(np.array(label, dtype=np.int64)))
+        box = (
+            left,
+            top,
+            min(left + self.crop[1], image.width),
+            min(top + self.crop[0], image.height),
+        )
+        return self._cropped(*self._tensors(image.crop(box), label.crop(box)))
