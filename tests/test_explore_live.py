@@ -57,3 +57,20 @@ def test_watching_changes_no_weight_and_shows_the_prediction(tmp_path, monkeypat
     assert "Step 4 of 4" in box.value
     assert "evaluation 2, read: true label" in box.value
     assert "reliance" in box.value
+
+
+def test_a_fault_while_drawing_ends_the_drawing_not_the_training(tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(live, "display", shown.append)
+    monkeypatch.setattr(live, "has_front_end", lambda: True)
+
+    def fails(view):
+        raise ValueError("no such <panel>")
+
+    monkeypatch.setattr(live.LiveView, "predict", fails)
+    experiment = teacher(tmp_path, **SIZES)
+    with live_training(experiment) as watch:
+        fit(experiment, watch=watch)
+    (box,) = shown
+    assert "ValueError: no such &lt;panel&gt;. Training goes on." in box.value
+    assert (experiment.run.folder / "model.safetensors").exists()

@@ -5,6 +5,7 @@ percent of the training's time, whatever the machine.
 """
 
 import contextlib
+import html
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,8 @@ NOT_LOSSES = {"step", "seconds", "learning_rate", "waiting", "images_per_second"
 def live_training(experiment: Experiment) -> Iterator[Callable[[], None]]:
     """Show a run while it trains inside the block; nothing is shown without a front end.
 
+    A fault while drawing ends the drawing, not the training; the box says what it was.
+
     Yields:
         What `fit` calls after every evaluation: it predicts one validation frame anew.
     """
@@ -38,14 +41,16 @@ def live_training(experiment: Experiment) -> Iterator[Callable[[], None]]:
         return
     live = LiveView(experiment)
     display(live.box)
-    thread = threading.Thread(target=live.follow, name="labkit-live", daemon=True)
+    thread = threading.Thread(
+        target=live.unless_failed, args=(live.follow,), name="labkit-live", daemon=True
+    )
     thread.start()
     try:
-        yield live.predict
+        yield lambda: live.unless_failed(live.predict)
     finally:
         live.ended.set()
         thread.join()
-        live.draw()
+        live.unless_failed(live.draw)
 
 
 class LiveView:
@@ -53,13 +58,14 @@ class LiveView:
 
     Attributes:
         box: the widget that shows them.
-        ended: set when training has ended.
+        ended: set when training has ended, or drawing has failed.
+        failed: whether a fault has ended the drawing.
         seconds: spent on drawing and on the extra predictions so far.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
-        self.box, self.ended = ipywidgets.HTML(), threading.Event()
+        self.box, self.ended, self.failed = ipywidgets.HTML(), threading.Event(), False
         self.seconds, self._begun, self._renders = 0.0, time.perf_counter(), 0
         self._evaluations = 0
         split, info = experiment.val_split, experiment.info
@@ -68,6 +74,18 @@ class LiveView:
         self._panels: tuple[Panel, ...] = (
             class_panel("label", self._batch.target[0], info, alt="True label", note="frame 0"),
         )
+
+    def unless_failed(self, draw: Callable[[], Any]) -> None:
+        """Call it; after the first fault, which the box shows, do nothing."""
+        if self.failed:
+            return
+        try:
+            draw()
+        except Exception as error:
+            self.failed = True
+            self.ended.set()
+            text = html.escape(f"{type(error).__name__}: {error}")
+            self.box.value = f'<p role="status">Not drawn any more: {text}. Training goes on.</p>'
 
     def predict(self) -> None:
         """Predict the frame with the network as it is now; called on the training's thread."""

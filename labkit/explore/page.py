@@ -120,7 +120,12 @@ class _Live:
         return self._view.look(x, y) if self._view.look else ""
 
     def _choose(self, x: float, y: float) -> None:
-        self._controls.set(self._explorer.choose(self._controls.state, x, y))
+        try:
+            changes = self._explorer.choose(self._controls.state, x, y)
+        except LabkitError as error:  # an own label that does not fit, for one
+            self._failed(error)
+        else:
+            self._controls.set(changes)
 
     def _save(self) -> None:
         self._canvas.download(view_png(self._view), f"{self._explorer.name}.png", "image/png")
