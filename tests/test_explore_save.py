@@ -126,3 +126,8 @@ def test_a_value_outside_its_control_is_refused(values, words, runs, tmp_path):
 def test_the_beginning_of_a_run_s_id_is_enough(runs):
     explorer = opened("teacher", runs)
     assert state_from_options(explorer, {"run": "streets-teacher"}).run == explorer.state.run
+
+
+def test_only_a_png_is_saved(tmp_path):
+    with pytest.raises(SettingsError, match=r"expected the name of a \.png file"):
+        save_picture("teacher", {}, tmp_path / "picture.jpg")

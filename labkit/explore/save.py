@@ -94,10 +94,12 @@ def save_picture(name: str, values: Mapping[str, str], path: Path) -> list[str]:
         The picture's path, and the readout.
 
     Raises:
-        SettingsError: a value that the explorer does not have.
+        SettingsError: a value that the explorer does not have, or `path` is no .png.
         RecordError: there is no run to explore.
         FileError: the file cannot be written.
     """
+    if path.suffix != ".png":
+        raise SettingsError(f"--save {path}: expected the name of a .png file.")
     explorer = open_explorer(name, values)
     fields_given = {key: value for key, value in values.items() if key not in PLACE}
     view = explorer.draw(state_from_options(explorer, fields_given))
