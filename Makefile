@@ -23,8 +23,12 @@ test-all: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
-lab: $(READY)  ## JupyterLab on working copies in runs/lab, so that saving never changes the source
-	mkdir -p runs/lab/notebooks && cp -r figures runs/lab/ && cp -n notebooks/*.ipynb runs/lab/notebooks/
+lab: $(READY)  ## JupyterLab on copies in runs/lab, so that saving never changes the source
+	mkdir -p runs/lab/notebooks && cp -r figures runs/lab/
+	@for source in notebooks/*.ipynb; do copy=runs/lab/$$source; \
+	  if [ -e $$copy ] && [ $$source -nt $$copy ]; then mv $$copy $${copy%.ipynb}.old.ipynb; \
+	    echo "$$source is newer than your copy, which is now $${copy%.ipynb}.old.ipynb"; fi; \
+	  [ -e $$copy ] || cp $$source $$copy; done
 	$(BIN)/jupyter lab --notebook-dir=runs/lab
 
 lint: $(READY)
