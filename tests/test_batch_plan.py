@@ -142,6 +142,20 @@ def test_a_title_names_what_the_matrix_varies(planned):
     assert {f"of assisted ({FPN}, pixel_std=0) s0", "alone s0"} <= titles
 
 
+def test_training_sizes_are_an_axis_of_teachers_and_students(planned):
+    found = planned(train_sizes=[20, 40], settings={"val_size": 4, "precision": "fp32"})
+    assert {"teacher plain (20 images) s0", "of assisted (40 images) s0"} <= by_title(found).keys()
+    for line in (*found.teachers, *found.students):
+        sizes = {job.resolved.train_size for job in line.jobs.values()}
+        sizes |= {job.teacher.resolved.train_size for job in line.jobs.values() if job.teacher}
+        assert {str(size) for size in sizes} == {line.labels["train_size"]}
+
+
+def test_training_sizes_beside_a_training_size_are_refused(planned):
+    with pytest.raises(SettingsError, match="train_size: given beside train_sizes"):
+        planned(train_sizes=[20, 40])
+
+
 def test_noise_that_does_not_reach_a_teacher_is_not_in_its_row(planned):
     teachers = {
         "loud": {"pixel_std": 0.5}, "ramp": {"class_codes": "fixed"}, "plain": {"assisted": False},

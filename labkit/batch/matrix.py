@@ -29,7 +29,7 @@ LONGEST_NAME = 80
 
 
 class Matrix(Settings):
-    """datasets x teacher networks x student networks x noise x methods x seeds.
+    """datasets x training sizes x teacher networks x student networks x noise x methods x seeds.
 
     A method is a student's settings; its `teacher` names one of `teachers`, and `as_long_as` one
     whose steps are added to the student's own: a student without a teacher at the same compute. A
@@ -41,6 +41,9 @@ class Matrix(Settings):
         ["streets"], min_length=1, description="names of files in labkit/datasets"
     )
     seeds: list[StrictInt] = Field(min_length=1, description="every run is made for each")
+    train_sizes: list[StrictInt] = Field(
+        [], description="training images used, the first ones; none: as the settings have it"
+    )
     runs: str = Field("runs", description="folder of run folders, from the project's root")
     figures: str = Field(
         "",
@@ -217,11 +220,17 @@ def _check_axes(matrix: Matrix) -> Iterator[str]:
     """Values given twice, seeds out of range, and noise that changes no result."""
     names = ("datasets", "seeds", "teacher_networks", "student_networks")
     axes = {name: getattr(matrix, name) for name in names} | matrix.noise
+    if matrix.train_sizes:
+        axes["train_sizes"] = matrix.train_sizes
     for name, values in axes.items():
         if not values or len(set(values)) < len(values):
             yield f"{name}: got {echo(values)}; expected each value once, and at least one."
     for seed in {min(matrix.seeds), max(matrix.seeds)}:
         if not 0 <= seed <= LARGEST_SEED:
             yield f"seeds: got {echo(seed)}; expected whole numbers from 0 to {LARGEST_SEED}."
+    given = (matrix.settings, *matrix.teachers.values(), *matrix.methods.values())
+    names = {name.rpartition(".")[2] for values in given for name in values}
+    if matrix.train_sizes and "train_size" in names:
+        yield "train_size: given beside train_sizes; expected one of them."
     if local := LOCAL_FIELDS & matrix.noise.keys():
         yield f"noise: {', '.join(sorted(local))} changes no result; expected settings that do."

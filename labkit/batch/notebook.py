@@ -19,7 +19,7 @@ from labkit.batch.private import private_folder
 from labkit.batch.signals import stoppable
 from labkit.errors import FileError, NotebookError, Stopped
 from labkit.records.files import cannot_write, write_text
-from labkit.records.locks import lock
+from labkit.records.locks import NOTEBOOK_LOCK, lock
 from labkit.records.provenance import now
 
 KERNEL_START_SECONDS = 300  # many kernels that start at once on few cores are slow, not dead
@@ -53,7 +53,7 @@ def execute(
     """
     log = executed.with_suffix(".log")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(lock(executed.parent / ".notebook.lock", patience=patience))
+        stack.enter_context(lock(executed.parent / NOTEBOOK_LOCK, patience=patience))
         private = stack.enter_context(private_folder())
         file = stack.enter_context(_open_log(log))
         stderr = stack.enter_context(_redirect_stderr(file))

@@ -18,7 +18,7 @@ from labkit.errors import FileError, NotebookError
 from labkit.records.artifacts import MANIFEST
 from labkit.records.files import write_bytes
 from labkit.records.folders import figures_folder, runs_folder
-from labkit.records.locks import is_locked
+from labkit.records.locks import NOTEBOOK_LOCK, is_locked
 from labkit.records.run import Run
 from labkit.settings.base import Settings
 from labkit.settings.paths import absolute_path, project_root
@@ -72,7 +72,7 @@ def execute_view(
     check_figures(figures)
     check_view(settings)
     executed = folder / f"{NOTEBOOKS[name]}.ipynb"
-    if is_locked(folder / ".notebook.lock"):
+    if is_locked(folder / NOTEBOOK_LOCK):
         print(f"{executed}: another process executes it; waiting", flush=True)
     began = time.time()
     try:

@@ -33,6 +33,7 @@ class _Cell:
     """One cell on the axes of a matrix, for every seed."""
 
     datasets: str
+    train_sizes: int | None
     student_networks: str
     teacher_networks: str
     noise: Mapping[str, Scalar]
@@ -72,7 +73,9 @@ class _Planner:
             dict(zip(matrix.noise, values, strict=True))
             for values in product(*matrix.noise.values())
         ]
-        axes = product(matrix.datasets, matrix.student_networks, matrix.teacher_networks, noises)
+        sizes = matrix.train_sizes or [None]
+        networks = (matrix.student_networks, matrix.teacher_networks)
+        axes = product(matrix.datasets, sizes, *networks, noises)
         return (_Cell(*cell) for cell in axes)
 
     def _teacher(self, cell: _Cell, name: str, seed: int) -> Job | None:
@@ -88,7 +91,9 @@ class _Planner:
             return None
         noise = {k: v for k, v in cell.noise.items() if k in applies and k not in own}
         shown = ", ".join(f"{key}={value}" for key, value in noise.items())
-        title = self._title(f"teacher {name}", cell, seed, ("datasets", "teacher_networks"), shown)
+        title = self._title(
+            f"teacher {name}", cell, seed, ("datasets", "train_sizes", "teacher_networks"), shown
+        )
         return self._job("teacher", title, values, settings, seed, noise=shown)
 
     def _student(self, cell: _Cell, name: str, seed: int, teacher: Job | None) -> Job | None:
@@ -111,7 +116,12 @@ class _Planner:
             return None
         if teacher and not self._compatible(f"method {name}", settings, teacher):
             return None
-        axes = ("datasets", "student_networks", *(("teacher_networks",) if teacher else ()))
+        axes = (
+            "datasets",
+            "train_sizes",
+            "student_networks",
+            *(("teacher_networks",) if teacher else ()),
+        )
         title = self._title(name, cell, seed, axes, teacher.noise if teacher else "")
         return self._job("student", title, values, settings, seed, teacher)
 
@@ -143,7 +153,8 @@ class _Planner:
         own = {
             name.partition(".")[2]: v for name, v in given.items() if name.startswith(f"{role}.")
         }
-        return {"dataset": cell.datasets, "runs": self.matrix.runs} | plain | own
+        size = {} if cell.train_sizes is None else {"train_size": cell.train_sizes}
+        return {"dataset": cell.datasets, "runs": self.matrix.runs} | plain | own | size
 
     def _resolved(
         self, where: str, role: str, values: Mapping[str, Any], taught_by: str | None = None
@@ -213,6 +224,8 @@ class _Planner:
             "noise": teacher.noise if teacher else "",
             "method": method,
         }
+        if self.matrix.train_sizes:
+            labels["train_size"] = str(job.resolved.train_size)
         lines = self.lines[job.role]
         line = lines.setdefault(tuple(labels.values()), Line(labels, {}, baseline=teacher is None))
         line.jobs[job.resolved.seed] = self.jobs.setdefault(job.key, job)
@@ -221,6 +234,7 @@ class _Planner:
         """The name, then whatever the matrix varies, and the seed last."""
         varied = [getattr(cell, axis) for axis in axes if len(getattr(self.matrix, axis)) > 1]
         varied = [text for text in (*varied, noise) if text not in ("", RECIPE)]
+        varied = [f"{text} images" if isinstance(text, int) else text for text in varied]
         return f"{name} ({', '.join(varied)}) s{seed}" if varied else f"{name} s{seed}"
 
 

@@ -39,7 +39,7 @@ def runs_table(
         filters: of `FILTERS`, value by name; "" = all runs.
 
     Raises:
-        SettingsError: another setting or order.
+        SettingsError: another setting or order, or an unknown data set.
     """
     if sort not in SORTS:
         raise SettingsError(f"--sort {sort[:40]}: expected one of {', '.join(SORTS)}.")
@@ -107,7 +107,8 @@ def compare_lines(names: Sequence[str], values: Mapping[str, str]) -> Iterator[s
         RecordError: no such complete run.
     """
     if not 2 <= len(names) <= len(NAMES):
-        raise SettingsError(f"labkit compare: got {len(names)} runs; expected 2 to {len(NAMES)}.")
+        count = f"{len(names)} run{'s' if len(names) > 1 else ''}"
+        raise SettingsError(f"labkit compare: got {count}; expected 2 to {len(NAMES)}.")
     refuse_others(values, ("runs",), "labkit compare")
     runs = [find_run(name, values.get("runs", "runs")) for name in names]
     for name, run in zip(NAMES, runs, strict=False):
@@ -150,7 +151,10 @@ def refuse_others(values: Mapping[str, str], known: tuple[str, ...], command: st
 
 
 def _scan(folder: Any, filters: Mapping[str, str]) -> RunScan:
-    scan = scan_runs(folder, dataset=filters.get("dataset", ""))
+    dataset = filters.get("dataset", "")
+    scan = scan_runs(folder, dataset=dataset)
+    if dataset and not any(scan):
+        _check_dataset(dataset)
     wanted = {name: filters.get(name, "") for name in ("role", "kind")}
 
     def fits(run: Run) -> bool:
@@ -161,6 +165,19 @@ def _scan(folder: Any, filters: Mapping[str, str]) -> RunScan:
         [] if any(wanted.values()) else scan.faults,
         [run for run in scan.unfinished if fits(run)],
     )
+
+
+def _check_dataset(name: str) -> None:
+    """Refuse a data set that there is not; called where no run has it, because PyTorch is loaded.
+
+    Raises:
+        SettingsError: with the nearest name.
+    """
+    from labkit.datasets import available
+
+    if name not in available():
+        hint = nearest_name(name[:80], available())
+        raise SettingsError(f"--dataset {name[:80]}: no such data set; {hint}")
 
 
 def _line(run: Run) -> str:
