@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from labkit.cli import app
 from labkit.errors import RecordError
-from labkit.records import start_run
+from labkit.records import lock, start_run
+from labkit.records.locks import NOTEBOOK_LOCK
 from labkit.records.prune import remove_run
 from tests.runs import made, planned
 
@@ -44,6 +45,9 @@ def test_runs_are_chosen_by_role_and_kind_and_sorted(folder):
     assert len(ids_of(done)) == 1
     done = call("runs", "--set", f"runs={folder}", "--dataset", "camvid")
     assert "no run of dataset camvid" in done.stdout
+    done = call("runs", "--set", f"runs={folder}", "--dataset", "street")
+    assert done.exit_code == 2
+    assert "no such data set; did you mean streets?" in done.stderr
 
 
 def test_pruning_names_what_it_would_remove_and_changes_nothing(folder):
@@ -67,6 +71,20 @@ def test_pruning_leaves_complete_and_running_runs(folder):
     seeds = {json.loads((path / "manifest.json").read_text())["seed"] for path in folder.iterdir()}
     assert seeds == {0, 9}
     assert len(list(folder.iterdir())) == 4
+
+
+def test_pruning_leaves_links_and_runs_whose_notebook_is_executed(folder, tmp_path):
+    shown, linked = planned(folder, seed=9), planned(tmp_path / "elsewhere", seed=10)
+    for run in (shown, linked):
+        start_run(run)
+    (folder / linked.run_id).symlink_to(linked.folder)
+    with lock(shown.folder / NOTEBOOK_LOCK):
+        done = call("runs", "--prune", "--yes", "--set", f"runs={folder}")
+        assert done.exit_code == 0, done.output
+        assert "removed 2 failed or stopped" in done.stdout
+        assert "5 others stay" in done.stdout
+    assert (linked.folder / "manifest.json").is_file()
+    assert shown.folder.is_dir()
 
 
 def test_a_complete_run_is_never_removed(tmp_path):
@@ -120,7 +138,7 @@ def test_three_runs_are_compared_with_the_first(folder):
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        (("streets-teacher-plain",), "expected 2 to 6"),
+        (("streets-teacher-plain",), "got 1 run; expected 2 to 6"),
         (("streets-teacher-plain", "streets-teacher-assisted"), "several begin so"),
         (("streets-teacher-plain", "nobody"), "no such run"),
     ],

@@ -14,6 +14,7 @@ from labkit.errors import FileError
 from labkit.records.files import cannot_write
 
 POLL_SECONDS = 0.1
+NOTEBOOK_LOCK = ".notebook.lock"  # in the folder of an executed notebook, while it is executed
 
 # POSIX record locks: forked data loaders do not keep them, but a process loses its own lock as soon
 # as it closes any descriptor of the file. So a file this process holds is never opened again.

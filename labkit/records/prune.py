@@ -5,15 +5,18 @@ from pathlib import Path
 
 from labkit.errors import FileError, RecordError
 from labkit.records.files import cannot_write
-from labkit.records.locks import is_locked
+from labkit.records.locks import NOTEBOOK_LOCK, is_locked, lock
 from labkit.records.run import Run
 
 LEFT_OVER = ("failed", "stopped", "running")  # running without a process: it was killed
 
 
 def left_over(run: Run) -> bool:
-    """Whether a run is not complete and no process trains it."""
-    return run.state in LEFT_OVER and not is_locked(run.folder / ".lock")
+    """Whether a run is not complete, no process trains it or executes its notebook, and its folder
+    is no symbolic link.
+    """
+    in_use = any(is_locked(run.folder / name) for name in (".lock", NOTEBOOK_LOCK))
+    return run.state in LEFT_OVER and not in_use and not run.folder.is_symlink()
 
 
 def folder_bytes(run: Run) -> int:
@@ -27,9 +30,9 @@ def remove_run(run: Run) -> None:
 
     Raises:
         RecordError: it is complete, or its folder is a symbolic link.
-        FileError: another process trains it, or it cannot be deleted.
+        FileError: another process uses it, or it cannot be deleted.
     """
-    with run.lock(patience=0):
+    with run.lock(patience=0), lock(run.folder / NOTEBOOK_LOCK, patience=0):
         if run.state not in LEFT_OVER:
             raise RecordError(f"run {run.run_id}: its state is {run.state}; it is not removed.")
         try:
