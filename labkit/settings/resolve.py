@@ -13,6 +13,7 @@ from labkit.settings.base import echo, echo_name, find_faults, unknown_setting
 from labkit.settings.distillation import final_distillation
 from labkit.settings.fields import (
     KINDS,
+    LATER_FIELDS,
     LOCAL_FIELDS,
     AssistedStudentSettings,
     DistilledStudentSettings,
@@ -94,7 +95,8 @@ def make_settings(
 def hashed_settings(settings: TrainSettings) -> dict[str, Any]:
     """Return the settings that change the result, by name: what a run's config.json holds.
 
-    A path in `encoder_weights` becomes "file"; the identity of the run holds the file's hash.
+    Those of `LATER_FIELDS` are left out while they have the default of the class. A path in
+    `encoder_weights` becomes "file"; the identity of the run holds the file's hash.
 
     Raises:
         SettingsError: precision is still auto.
@@ -104,7 +106,12 @@ def hashed_settings(settings: TrainSettings) -> dict[str, Any]:
             "setting precision: got auto; expected fp32 or bf16 before a run gets its id.",
             names=["precision"],
         )
-    values = settings.model_dump(exclude=set(LOCAL_FIELDS))
+    fields = type(settings).model_fields
+    values = {
+        name: value
+        for name, value in settings.model_dump(exclude=set(LOCAL_FIELDS)).items()
+        if name not in LATER_FIELDS or value != fields[name].default
+    }
     if values["encoder_weights"] not in ("none", "imagenet"):
         values["encoder_weights"] = "file"
     return values
