@@ -111,6 +111,9 @@ class AssistedStudentSettings(DistilledStudentSettings):
     distillation_pixel_std: NonNegative = Field(
         0.02, description="std of the pixel noise the teacher reads, units of the codes"
     )
+    distillation_noisings: int = Field(
+        1, ge=1, le=64, description="noisings over which the teacher's answer is averaged"
+    )
 
 
 KINDS: tuple[type[TrainSettings], ...] = (

@@ -39,7 +39,11 @@ LOCAL_FIELDS = frozenset(
 
 # Settings that came after runs had been made: left out of a run's id and config.json while they
 # have the default of the class, so that those runs keep their ids. Loading fills the default in.
-LATER_FIELDS: frozenset[str] = frozenset()
+LATER_FIELDS = frozenset(
+    {
+        "distillation_noisings",
+    }
+)
 
 
 class TrainSettings(Settings):

@@ -4,13 +4,16 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from labkit.distillers import build_distiller
 from labkit.distillers.base import Distiller
 from labkit.distillers.calibrate import Calibration, calibrate
 from labkit.errors import SettingsError
-from labkit.method import LabelNoising, Outputs
+from labkit.method import Outputs
+from labkit.method.assistance import Noising
 from labkit.method.seeding import stream_generator, stream_seed
+from labkit.training.assistance import teaching_network
 from labkit.training.device import autocast
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ BATCHES = 4  # of the run's training, from its first on
 EXAMPLE_SIDE = 64  # pixels, of the image that sizes a distiller's adapters
 
 
-def prepare_distiller(experiment: "Experiment", noising: LabelNoising | None) -> Distiller:
+def prepare_distiller(experiment: "Experiment", noising: Noising | None) -> Distiller:
     """The distillers that a student's settings name, on its device, with their weights.
 
     Args:
@@ -34,8 +37,8 @@ def prepare_distiller(experiment: "Experiment", noising: LabelNoising | None) ->
     distiller = build_distiller(
         settings.distillation,
         settings.distiller_options,
-        student=_example_outputs(experiment),
-        teacher=_example_outputs(experiment.teacher),
+        student=_example_outputs(experiment, experiment.network),
+        teacher=_example_outputs(experiment, teaching_network(experiment)),
         seed=settings.seed,
     ).to(experiment.device)
     uncalibrated = [name for name, weight in distiller.weights.items() if math.isnan(weight)]
@@ -44,9 +47,7 @@ def prepare_distiller(experiment: "Experiment", noising: LabelNoising | None) ->
     return distiller
 
 
-def measure(
-    experiment: "Experiment", noising: LabelNoising | None, distillation: str
-) -> Calibration:
+def measure(experiment: "Experiment", noising: Noising | None, distillation: str) -> Calibration:
     """Gradient norms and proposed weights, a function of the run's settings and teacher.
 
     The student is at its initialisation; precision is that of the training.
@@ -70,7 +71,7 @@ def measure(
         try:
             return calibrate(
                 experiment.network,
-                experiment.teacher.network,
+                teaching_network(experiment),
                 ((batch.images, batch.target) for batch in batches),
                 noising,
                 distillation,
@@ -83,8 +84,7 @@ def measure(
 
 
 @torch.no_grad()
-def _example_outputs(experiment: "Experiment") -> Outputs:
+def _example_outputs(experiment: "Experiment", network: nn.Module) -> Outputs:
     """Outputs for one empty image, from which adapters are sized."""
-    network = experiment.network
     inputs = torch.zeros(1, 3 + network.label_channels, EXAMPLE_SIDE, EXAMPLE_SIDE)
     return network(inputs.to(experiment.device))

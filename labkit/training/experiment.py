@@ -27,6 +27,7 @@ from labkit.method import (
 )
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
+from labkit.training.assistance import distillation_noising, teaching_network
 from labkit.training.calibration import prepare_distiller
 from labkit.training.compiled import CompiledNetwork
 from labkit.training.depthwise import use_float32_depthwise
@@ -42,7 +43,15 @@ from labkit.training.predict import (
     predicted_classes,
 )
 
-__all__ = ["Experiment", "load_experiment", "plan_run", "prepare", "training_step"]
+__all__ = [
+    "Experiment",
+    "distillation_noising",
+    "load_experiment",
+    "plan_run",
+    "prepare",
+    "teaching_network",
+    "training_step",
+]
 
 Predictor = Callable[[ScoringBatch], Outputs]
 Step = Callable[[Batch, torch.Generator], StepOutput]
@@ -220,7 +229,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         return lambda batch, generator: step(
             network, batch.images, batch.target, noising, generator=generator
         )
-    teacher = experiment.teacher.network if experiment.teacher else None
+    teacher = teaching_network(experiment)
     noising = ranks.noising(distillation_noising(experiment))
     return lambda batch, generator: student_step(
         network,
@@ -231,18 +240,6 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         experiment.distiller,
         generator=generator,
         segmentation_loss=segmentation_loss,
-    )
-
-
-def distillation_noising(experiment: Experiment) -> LabelNoising | None:
-    """Noising an assisted teacher reads in distillation: its own, with the student's settings."""
-    teacher, settings = experiment.teacher, experiment.settings
-    if teacher is None or teacher.noising is None:
-        return None
-    return replace(
-        teacher.noising,
-        class_codes=settings.distillation_codes,
-        pixel_std=settings.distillation_pixel_std,
     )
 
 

@@ -1,0 +1,75 @@
+"""Other ways to assist: label noisings built from a noising, and a teacher with changed answers.
+
+Each is apart from the two steps of the method: a noising is a call (target, *, generator) ->
+channels (N, C, H, W), a teacher is a module from images beside channels to Outputs.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from labkit.method.outputs import Outputs, at_least_float32
+
+Noising = Callable[..., Tensor]
+RGB = 3  # channels of the image, before the label's
+
+
+def repeat_noising(noising: Noising, times: int) -> Noising:
+    """A noising that returns `times` independent noisings of one target: (N, times*C, H, W)."""
+
+    def repeated(target: Tensor, *, generator: torch.Generator) -> Tensor:
+        return torch.cat([noising(target, generator=generator) for _ in range(times)], dim=1)
+
+    return repeated
+
+
+class ChangedTeacher(nn.Module):
+    """A frozen teacher in eval mode whose inputs or answers are changed.
+
+    Attributes:
+        label_channels: of its own inputs.
+    """
+
+    def __init__(self, teacher: nn.Module, *, label_channels: int) -> None:
+        super().__init__()
+        self.teacher, self.label_channels = teacher, label_channels
+
+
+class MeanOverNoisings(ChangedTeacher):
+    """Averages a teacher's answers over noisings that lie side by side in its input.
+
+    Logits are those of the mean probability, see `mean_logits`; features are averaged.
+    """
+
+    def __init__(self, teacher: nn.Module, times: int) -> None:
+        super().__init__(teacher, label_channels=times * teacher.label_channels)
+        self.times = times
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        images, channels = inputs[:, :RGB], inputs[:, RGB:]
+        answers = [
+            self.teacher(torch.cat([images, part], dim=1))
+            for part in channels.chunk(self.times, dim=1)
+        ]
+        logits = mean_logits(torch.stack([answer.logits for answer in answers]))
+        stages = zip(*(answer.features for answer in answers), strict=True)
+        features = tuple(torch.stack(stage).mean(0) for stage in stages)
+        return answers[0]._replace(logits=logits, features=features)
+
+
+def mean_logits(logits: Tensor) -> Tensor:
+    """Logits of the mean of several answers' probabilities.
+
+    Args:
+        logits: (M, N, K, h, w), one answer each.
+
+    Returns:
+        (N, K, h, w) at least float32: the logarithm of the mean probability, plus the mean of
+        what the softmax over classes took off. Equal answers give that answer, also where logits
+        are compared over positions.
+    """
+    logits = at_least_float32(logits)
+    taken_off = logits.logsumexp(2, keepdim=True)
+    return (logits - taken_off).logsumexp(0) - math.log(len(logits)) + taken_off.mean(0)
