@@ -25,6 +25,26 @@ def repeat_noising(noising: Noising, times: int) -> Noising:
     return repeated
 
 
+def drop_label(noising: Noising, share: float) -> Noising:
+    """A noising whose channels are empty (0) in a share of the images, drawn for each image."""
+
+    def dropped(target: Tensor, *, generator: torch.Generator) -> Tensor:
+        channels = noising(target, generator=generator)
+        drawn = torch.rand(len(target), generator=generator, device=generator.device)
+        return channels.masked_fill((drawn < share)[:, None, None, None], 0)
+
+    return dropped
+
+
+def scale_label(noising: Noising, share: Tensor) -> Noising:
+    """A noising whose channels are multiplied by a share for each image, (N,)."""
+
+    def scaled(target: Tensor, *, generator: torch.Generator) -> Tensor:
+        return noising(target, generator=generator) * share[:, None, None, None]
+
+    return scaled
+
+
 class ChangedTeacher(nn.Module):
     """A frozen teacher in eval mode whose inputs or answers are changed.
 

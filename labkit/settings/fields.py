@@ -47,6 +47,9 @@ class TeacherSettings(TrainSettings):
     class_codes: Literal["random", "fixed"] = Field(
         "random", description="drawn for each image and path, or a fixed ramp over the classes"
     )
+    label_dropout: float = Field(
+        0, ge=0, le=1, description="share of the training images whose label channels are empty"
+    )
     label_init: Literal["normal", "zeros"] = Field(
         "normal", description="label slice of the first convolution: N(0, 0.1^2) or 0"
     )
@@ -113,6 +116,12 @@ class AssistedStudentSettings(DistilledStudentSettings):
     )
     distillation_noisings: int = Field(
         1, ge=1, le=64, description="noisings over which the teacher's answer is averaged"
+    )
+    distillation_label_dropout: float = Field(
+        0, ge=0, le=1, description="share of the images whose label the teacher does not read"
+    )
+    distillation_fade: bool = Field(
+        False, description="the label scale falls linearly to 0 along the distillation"
     )
 
 

@@ -41,7 +41,10 @@ LOCAL_FIELDS = frozenset(
 # have the default of the class, so that those runs keep their ids. Loading fills the default in.
 LATER_FIELDS = frozenset(
     {
+        "distillation_fade",
+        "distillation_label_dropout",
         "distillation_noisings",
+        "label_dropout",
     }
 )
 

@@ -1,11 +1,18 @@
-"""What a student's teacher reads and how it answers, by the settings of the student."""
+"""What a teacher reads and how it answers in training and teaching, by a run's settings."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
-from labkit.method.assistance import MeanOverNoisings, Noising, repeat_noising
+from labkit.method.assistance import (
+    MeanOverNoisings,
+    Noising,
+    drop_label,
+    repeat_noising,
+    scale_label,
+)
+from labkit.settings import TrainSettings
 
 if TYPE_CHECKING:
     from labkit.training.experiment import Experiment
@@ -23,6 +30,26 @@ def distillation_noising(experiment: "Experiment") -> Noising | None:
     )
     if settings.distillation_noisings > 1:
         noising = repeat_noising(noising, settings.distillation_noisings)
+    if settings.distillation_label_dropout:
+        noising = drop_label(noising, settings.distillation_label_dropout)
+    return noising
+
+
+def training_noising(experiment: "Experiment") -> Noising:
+    """Noising an assisted teacher reads in its own training, which may leave the label out."""
+    noising, settings = experiment.noising, experiment.settings
+    return drop_label(noising, settings.label_dropout) if settings.label_dropout else noising
+
+
+def noising_at(noising: Noising | None, settings: TrainSettings, step: Tensor) -> Noising | None:
+    """A noising as it is at a step of the training.
+
+    Args:
+        noising: of the whole training.
+        step: (N,) int64, from 0, for each image of a batch.
+    """
+    if getattr(settings, "distillation_fade", False):
+        return scale_label(noising, 1 - step / settings.train_steps)
     return noising
 
 

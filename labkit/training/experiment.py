@@ -27,7 +27,12 @@ from labkit.method import (
 )
 from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
-from labkit.training.assistance import distillation_noising, teaching_network
+from labkit.training.assistance import (
+    distillation_noising,
+    noising_at,
+    teaching_network,
+    training_noising,
+)
 from labkit.training.calibration import prepare_distiller
 from labkit.training.compiled import CompiledNetwork
 from labkit.training.depthwise import use_float32_depthwise
@@ -49,7 +54,6 @@ __all__ = [
     "load_experiment",
     "plan_run",
     "prepare",
-    "teaching_network",
     "training_step",
 ]
 
@@ -215,7 +219,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
     )
     if experiment.noising is not None:
-        noising = ranks.noising(experiment.noising)
+        noising = ranks.noising(training_noising(experiment))
         step = partial(
             teacher_step,
             consistency_weight=settings.consistency_weight,
@@ -236,7 +240,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         teacher,
         batch.images,
         batch.target,
-        noising,
+        noising_at(noising, settings, batch.step),
         experiment.distiller,
         generator=generator,
         segmentation_loss=segmentation_loss,
