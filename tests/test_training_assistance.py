@@ -97,3 +97,12 @@ def test_a_resumed_run_with_a_fading_label_ends_with_the_same_weights(trained, m
     resumed = taught_by(trained["assisted"], **values)
     fit(resumed)
     assert equal(weights(resumed), weights(whole))
+
+
+def test_a_student_is_taught_by_what_the_label_changes(trained):
+    values = {"distillation": "disagreement+cwd:1", "distillation_noisings": 2}
+    taught = taught_by(trained["assisted"], **values)
+    assert {"ce", "cwd", "disagreement"} == terms(taught).keys()
+    never = taught_by(trained["assisted"], distillation_label_dropout=1.0, **values)
+    assert terms(never)["disagreement"] == 0
+    assert terms(never)["cwd"] > 0

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from labkit.method.outputs import Outputs, at_least_float32
+from labkit.method.outputs import Outputs, at_least_float32, split_outputs
 
 Noising = Callable[..., Tensor]
 RGB = 3  # channels of the image, before the label's
@@ -77,6 +77,19 @@ class MeanOverNoisings(ChangedTeacher):
         stages = zip(*(answer.features for answer in answers), strict=True)
         features = tuple(torch.stack(stage).mean(0) for stage in stages)
         return answers[0]._replace(logits=logits, features=features)
+
+
+class BesideZeroLabel(ChangedTeacher):
+    """Also answers without its label: the logits of empty channels are auxiliary, "zero_label"."""
+
+    def __init__(self, teacher: nn.Module) -> None:
+        super().__init__(teacher, label_channels=teacher.label_channels)
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        images, channels = inputs[:, :RGB], inputs[:, RGB:]
+        empty = torch.cat([images, torch.zeros_like(channels)], dim=1)
+        outputs, without = split_outputs(self.teacher(torch.cat([inputs, empty])), 2)
+        return outputs._replace(auxiliary={"zero_label": without.logits})
 
 
 def mean_logits(logits: Tensor) -> Tensor:

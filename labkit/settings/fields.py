@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from labkit.distillers import OF_ASSISTED
 from labkit.settings.base import NonNegative, PathText, Temperature
 from labkit.settings.train import LATER_FIELDS, LOCAL_FIELDS, TrainSettings
 
@@ -101,6 +102,14 @@ class DistilledStudentSettings(StudentSettings):
     distiller_options: dict[str, bool | int | float | str] = Field(
         {}, description='settings of the distillers, as "cwd.temperature"'
     )
+
+    def contradictions(self) -> Iterator[str]:
+        yield from super().contradictions()
+        if self.kind == "of-plain" and any(name in self.distillation for name in OF_ASSISTED):
+            yield (
+                f"setting distillation: got {self.distillation!r}; "
+                f"{', '.join(sorted(OF_ASSISTED))} needs an assisted teacher, this one is plain."
+            )
 
 
 class AssistedStudentSettings(DistilledStudentSettings):

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from labkit.distillers import OF_ASSISTED, parse_distillation
 from labkit.method.assistance import (
+    BesideZeroLabel,
     MeanOverNoisings,
     Noising,
     drop_label,
@@ -61,4 +63,6 @@ def teaching_network(experiment: "Experiment") -> nn.Module | None:
     network = teacher.network
     if teacher.noising is not None and settings.distillation_noisings > 1:
         network = MeanOverNoisings(network, settings.distillation_noisings)
+    if OF_ASSISTED & parse_distillation(settings.distillation).keys():
+        network = BesideZeroLabel(network)
     return network
