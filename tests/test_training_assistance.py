@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from labkit.errors import SettingsError
 from labkit.training import loop
 from labkit.training.assistance import distillation_noising, noising_at, teaching_network
 from labkit.training.experiment import training_step
@@ -106,3 +107,12 @@ def test_a_student_is_taught_by_what_the_label_changes(trained):
     never = taught_by(trained["assisted"], distillation_label_dropout=1.0, **values)
     assert terms(never)["disagreement"] == 0
     assert terms(never)["cwd"] > 0
+
+
+@pytest.mark.parametrize("form", ["edges", "regions"])
+def test_a_teacher_of_another_form_of_label_trains_and_teaches(tmp_path, form):
+    assisted = teacher(tmp_path, label_form=form, train_steps=2)
+    assert fit(assisted)["readings"].keys() == {"true_label", "foreign_label", "zero_label"}
+    assert terms(taught_by(assisted))["cwd"] > 0
+    with pytest.raises(SettingsError, match=f"distillation_codes: got fixed.*label_form={form}"):
+        taught_by(assisted, distillation_codes="fixed")

@@ -183,6 +183,7 @@ class _Planner:
                 settings.distillation_codes,
                 class_codes=teacher.resolved.class_codes,
                 label_channels=teacher.resolved.label_channels,
+                label_form=teacher.resolved.label_form,
             )
         except SettingsError as error:
             self.faults[f"{where}: {error}"] = None

@@ -45,6 +45,7 @@ LATER_FIELDS = frozenset(
         "distillation_label_dropout",
         "distillation_noisings",
         "label_dropout",
+        "label_form",
     }
 )
 

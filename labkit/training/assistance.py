@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from labkit.distillers import OF_ASSISTED, parse_distillation
+from labkit.method import LabelNoising
 from labkit.method.assistance import (
     BesideZeroLabel,
     MeanOverNoisings,
@@ -14,10 +15,27 @@ from labkit.method.assistance import (
     repeat_noising,
     scale_label,
 )
-from labkit.settings import TrainSettings
+from labkit.method.label_forms import EdgeNoising, RegionNoising
+from labkit.settings import TeacherSettings, TrainSettings
 
 if TYPE_CHECKING:
     from labkit.training.experiment import Experiment
+
+
+NOISINGS = {"codes": LabelNoising, "edges": EdgeNoising, "regions": RegionNoising}
+
+
+def label_noising(settings: TeacherSettings, num_classes: int) -> LabelNoising:
+    """What an assisted teacher reads when it is scored, and while it trains and teaches."""
+    return NOISINGS[settings.label_form](
+        num_classes=num_classes,
+        class_std=settings.class_std,
+        pixel_std=settings.pixel_std,
+        label_scale=settings.label_scale,
+        void_policy=settings.void_policy,
+        label_channels=settings.label_channels,
+        class_codes=settings.class_codes,
+    )
 
 
 def distillation_noising(experiment: "Experiment") -> Noising | None:

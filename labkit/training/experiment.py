@@ -29,6 +29,7 @@ from labkit.networks import SegmentationNetwork, build_network
 from labkit.records import Run
 from labkit.training.assistance import (
     distillation_noising,
+    label_noising,
     noising_at,
     teaching_network,
     training_noising,
@@ -254,7 +255,8 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
         torch.set_num_threads(settings.threads)
     info = dataset_info(settings.dataset, root=settings.data_root)
     device = choose_device(settings.device)
-    noising = _noising(settings, info) if (run.role, run.kind) == ("teacher", "assisted") else None
+    assisted = (run.role, run.kind) == ("teacher", "assisted")
+    noising = label_noising(settings, info.num_classes) if assisted else None
     label = {}
     if noising:
         label = {"label_channels": settings.label_channels, "label_init": settings.label_init}
@@ -271,15 +273,3 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
     if device.type == "cpu":
         use_float32_depthwise(network)
     return Experiment(run, info, network, noising, device, settings.precision)
-
-
-def _noising(settings: Any, info: DatasetInfo) -> LabelNoising:
-    return LabelNoising(
-        num_classes=info.num_classes,
-        class_std=settings.class_std,
-        pixel_std=settings.pixel_std,
-        label_scale=settings.label_scale,
-        void_policy=settings.void_policy,
-        label_channels=settings.label_channels,
-        class_codes=settings.class_codes,
-    )

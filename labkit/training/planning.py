@@ -123,22 +123,29 @@ def check_teacher(settings: Any, teacher: Run) -> None:
             settings.distillation_codes,
             class_codes=teacher.settings.class_codes,
             label_channels=teacher.settings.label_channels,
+            label_form=teacher.settings.label_form,
         )
 
 
 def check_code_compatibility(
-    distillation_codes: str, *, class_codes: str, label_channels: int
+    distillation_codes: str, *, class_codes: str, label_channels: int, label_form: str
 ) -> None:
     """Refuse class codes in distillation that an assisted teacher was not trained to read.
 
     Args:
         distillation_codes: "random" or "fixed", a student's setting.
-        class_codes, label_channels: the teacher's settings.
+        class_codes, label_channels, label_form: the teacher's settings.
 
     Raises:
-        SettingsError: fixed codes for a teacher of several channels, or random ones for a
-            teacher that was trained with fixed ones.
+        SettingsError: fixed codes for a teacher of several channels or without class codes, or
+            random ones for a teacher that was trained with fixed ones.
     """
+    if distillation_codes == "fixed" and label_form != "codes":
+        raise SettingsError(
+            "setting distillation_codes: got fixed, which are class codes; the teacher was "
+            f"trained with label_form={label_form}. Use random.",
+            names=["distillation_codes"],
+        )
     if distillation_codes == "fixed" and label_channels > 1:
         raise SettingsError(
             "setting distillation_codes: got fixed, which is one code; the teacher reads "
