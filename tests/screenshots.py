@@ -25,6 +25,7 @@ SHOWN = {
     "teacher": ("AttributionSettings", {"pixel_std": 0.05}),
     "contribution": ("AttributionSettings", {"noisings": 4}),
     "compare": ("AttributionSettings", {}),
+    "distiller": ("DistillersSettings", {"bump": 4.0}),
 }
 PAGES = {  # suffix: width and height of the window, theme
     "": (1280, 800, "JupyterLab Light"),

@@ -37,7 +37,7 @@ def test_every_state_is_drawn_with_its_value_and_table(name):
     assert len(view.panels) == 5
     assert view.readout[0].startswith(f"{name} = ")
     assert len(view.tables[0].rows) == len(toy_changes(explorer.state))
-    assert "label void" in view.look(0.99, 0.99)
+    assert "labelled void" in view.look(0.99, 0.99)
 
 
 def test_the_same_state_has_the_same_picture_and_another_temperature_another():

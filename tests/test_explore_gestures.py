@@ -6,11 +6,18 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from labkit import explore
 from labkit.explore.save import view_png
-from labkit.settings import AttributionSettings, NoisingSettings
 from tests import lab
-from tests.explorers import NAMES, ROAD, SKY, png, train_two_teachers
+from tests.explorers import (
+    NAMES,
+    OF_FRAMES,
+    ROAD,
+    SKY,
+    explorer_of,
+    png,
+    settings_of,
+    train_two_teachers,
+)
 
 pytestmark = lab.MARKS
 CODE = """\
@@ -19,10 +26,6 @@ from labkit.settings import {settings}
 
 explore.show(explore.{name}({settings}(runs={runs!r})))
 """
-
-
-def settings_of(name):
-    return NoisingSettings if name == "noising" else AttributionSettings
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +63,6 @@ def shown(tmp_path_factory, runs):
             one.close()
 
 
-def explorer_of(name, runs):
-    return getattr(explore, name)(settings_of(name)(runs=runs))
-
-
 def point_at(notebook, x, y, *, click=False):
     """Move the mouse to a point of the first picture, x and y in 0-1; click there."""
     box = notebook.page.locator(".labkit-pointable").first.bounding_box()
@@ -92,6 +91,8 @@ def chosen(notebook, name):
     """What a click on the road must have set."""
     if name == "teacher":
         return "the road region of" in notebook.readout()[1]
+    if name == "distiller":
+        return notebook.entry("cell: row").input_value() == "5"
     label = "class followed" if name == "noising" else "class"
     choice = notebook.page.locator(f'.widget-dropdown:has(> label:text-is("{label}")) select')
     return choice.evaluate("one => one.selectedOptions[0].text") == "road"
@@ -111,6 +112,27 @@ def test_verdict_and_pictures_are_in_one_window_and_panels_are_equal(name, shown
     assert verdict[0] >= window[0]
     assert max(bottom for _, bottom, _ in pictures) <= window[1]
     assert len({round(width) for *_, width in pictures}) == 1
+
+
+@pytest.mark.parametrize("width", [1280, 800])
+def test_controls_stay_in_view_while_the_pictures_are_scrolled(width, shown):
+    notebook = shown("distiller")
+    notebook.page.set_viewport_size({"width": width, "height": 800})
+    notebook.page.locator(".labkit-explorer").evaluate("one => one.scrollIntoView()")
+    window, explorer, controls, pictures = notebook.page.evaluate(
+        "() => { const scrolled = document.querySelector('.jp-WindowedPanel-outer');"
+        " scrolled.scrollTop += 150;"
+        " return [scrolled, ...['explorer', 'controls', 'pictures'].map("
+        " name => document.querySelector(`.labkit-${name}`))]"
+        ".map(one => one.getBoundingClientRect().toJSON()) }"
+    )
+    notebook.page.set_viewport_size({"width": 1280, "height": 800})
+    notebook.page.locator(".labkit-explorer").evaluate("one => one.scrollIntoView()")
+    assert explorer["top"] < window["top"] - 100
+    assert controls["top"] == pytest.approx(window["top"], abs=1)
+    assert controls["bottom"] <= window["bottom"]
+    beside = controls["right"] <= pictures["left"]
+    assert beside == (width == 1280)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,7 +214,7 @@ def upload(notebook, label, name, content):
     chooser.value.set_files({"name": name, "mimeType": "image/png", "buffer": content})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_FRAMES)
 def test_an_own_image_takes_the_frame_s_place_and_a_bad_file_is_explained(name, shown):
     notebook = shown(name)
     before, frames = notebook.renders(), notebook.pictures()

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from labkit import explore
 from labkit.datasets import dataset_info
 from labkit.errors import DataError
 from labkit.explore.film import Still, gif_of
@@ -18,10 +17,11 @@ from labkit.explore.ranking import PICKS, frame_ious, picked_frame, ranking_tabl
 from labkit.explore.readings import read_frame
 from labkit.explore.teachers import find_runs
 from labkit.method.outputs import full_size
-from labkit.settings import AttributionSettings, NoisingSettings
+from labkit.settings import AttributionSettings
 from labkit.training.experiment import load_experiment
 from labkit.training.fit import fit
-from tests.explorers import NAMES, ROAD, SIZES, SKY, png, train_two_teachers
+from tests.explorers import OF_FRAMES, ROAD, SIZES, SKY, png, train_two_teachers
+from tests.explorers import explorer_of as opened
 from tests.training import teacher
 
 
@@ -32,12 +32,11 @@ def runs(tmp_path_factory):
 
 
 def explorer_of(name, runs):
-    settings = NoisingSettings if name == "noising" else AttributionSettings
-    explorer = getattr(explore, name)(settings(runs=runs))
+    explorer = opened(name, runs)
     return replace(explorer, state=replace(explorer.state, frame=0))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_FRAMES)
 def test_a_click_chooses_what_the_line_names(name, runs):
     explorer = explorer_of(name, runs)
     view = explorer.draw(explorer.state)
@@ -62,7 +61,7 @@ def test_probabilities_at_a_point_are_those_of_the_logits_at_full_size(runs):
         assert torch.allclose(found, expected[:, row, column], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_FRAMES)
 def test_an_own_image_is_drawn_with_and_without_its_label(name, runs):
     explorer = explorer_of(name, runs)
     rng = np.random.default_rng(0)
@@ -149,12 +148,16 @@ def test_runs_of_other_validation_sizes_are_compared_on_one_frame(tmp_path):
     explorer = explorer_of("compare", str(tmp_path))
     first, second = sorted(find_runs(AttributionSettings(runs=str(tmp_path))),
                            key=lambda run: -run.settings.val_size)  # fmt: skip
-    state = replace(explorer.state, first=first.run_id, second=second.run_id, frame=3)
+    state = replace(
+        explorer.state, first=first.run_id, second=second.run_id, frame=3, confusion="on"
+    )
     swapped = replace(state, first=second.run_id, second=first.run_id)
     alone = replace(state, second=first.run_id)
     shown, expected = ({one.title: one.content for one in explorer.draw(each).panels}
                        for each in (state, alone))  # fmt: skip
     assert shown["label"] == expected["label"]
+    notes = [one.note for one in explorer.draw(state).panels if one.title.startswith("confusion")]
+    assert [note.split("% of ")[1].split(" frames")[0] for note in notes] == ["4", "2"]
     assert shown["image"] != explorer.draw(swapped).panels[0].content  # B's own last frame
 
 

@@ -12,6 +12,7 @@ from labkit import explore
 from labkit.cli import app
 from labkit.cli.models import Explorer as Choice
 from labkit.errors import SettingsError
+from labkit.explore.markup import view_html
 from labkit.explore.save import (
     EXPLORERS,
     save_picture,
@@ -19,8 +20,8 @@ from labkit.explore.save import (
     state_options,
     view_png,
 )
-from labkit.settings import AttributionSettings, DistillersSettings, NoisingSettings
 from labkit.training.fit import fit
+from tests.explorers import explorer_of
 from tests.training import teacher
 
 SIZES = {"train_steps": 3, "val_size": 6, "resize": "32x64", "crop_height": 32, "crop_width": 64}
@@ -48,6 +49,7 @@ STATES = {
     "distiller": (
         {},
         {"distiller": "at", "shift": 2, "bump": 1.5, "bump_class": "sky", "seed": 3},
+        {"distiller": "kd", "temperature": 4.0, "row": 5, "column": 0, "offset": -2.5},
     ),
 }
 
@@ -59,16 +61,10 @@ def runs(tmp_path_factory):
     return str(folder)
 
 
-def opened(name, runs):
-    own = {"noising": NoisingSettings, "distiller": DistillersSettings}
-    settings = own.get(name, AttributionSettings)
-    return getattr(explore, name)(settings(runs=runs))
-
-
 @pytest.mark.parametrize("name", STATES)
 def test_the_line_to_paste_gives_the_picture_s_bytes(name, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    explorer = opened(name, runs)
+    explorer = explorer_of(name, runs)
     for number, values in enumerate(STATES[name]):
         state = replace(explorer.state, **values)
         words = shlex.split(explorer.commands(state)["this picture"])
@@ -86,14 +82,14 @@ def test_every_explorer_is_a_command_and_has_states_here():
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_state_survives_its_options(name, runs):
-    explorer = opened(name, runs)
+    explorer = explorer_of(name, runs)
     for values in STATES[name]:
         state = replace(explorer.state, **values)
         assert state_from_options(explorer, state_options(state)) == state
 
 
 def test_a_picture_is_as_wide_as_a_page_and_holds_every_panel(runs):
-    explorer = opened("teacher", runs)
+    explorer = explorer_of("teacher", runs)
     view = explorer.draw(explorer.state)
     with Image.open(io.BytesIO(view_png(view))) as picture:
         assert round(picture.info["dpi"][0]) == 300
@@ -109,7 +105,8 @@ def test_a_picture_is_as_wide_as_a_page_and_holds_every_panel(runs):
     [
         ({"frme": "1"}, "did you mean frame?"),
         ({"frame": "6"}, "expected a number from 0 to 5"),
-        ({"seed": "x"}, "got 'x'; expected a number"),
+        ({"seed": "x"}, "got 'x'; expected a whole number"),
+        ({"frame": "1.5"}, "got '1.5'; expected a whole number"),
         ({"pixel_std": "nan"}, "expected a number from 0 to 2"),
         ({"category": "p"}, "several begin so: pavement, pole, person"),
         ({"category": "bus"}, "known:"),
@@ -124,8 +121,17 @@ def test_a_value_outside_its_control_is_refused(values, words, runs, tmp_path):
 
 
 def test_the_beginning_of_a_run_s_id_is_enough(runs):
-    explorer = opened("teacher", runs)
+    explorer = explorer_of("teacher", runs)
     assert state_from_options(explorer, {"run": "streets-teacher"}).run == explorer.state.run
+
+
+def test_what_a_click_does_stands_in_the_page_and_not_in_the_picture(runs):
+    explorer = explorer_of("teacher", runs)
+    view = explorer.draw(explorer.state)
+    (label,) = [one for one in view.panels if one.title == "label"]
+    assert label.hint in view_html(view, name="teacher", renders=1)
+    without = replace(view, panels=tuple(replace(one, hint="") for one in view.panels))
+    assert view_png(view) == view_png(without)
 
 
 def test_only_a_png_is_saved(tmp_path):

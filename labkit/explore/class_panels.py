@@ -35,6 +35,7 @@ def class_panel(
     *,
     alt: str,
     note: str = "",
+    hint: str = "",
     named: bool = True,
     lines: bool = True,
     region: np.ndarray | None = None,
@@ -43,6 +44,7 @@ def class_panel(
     """A panel of class ids; the alt text names the classes by size.
 
     Args:
+        note, hint: as in `Panel`.
         named: write the classes' names on it; lines: draw lines between them.
         region: (H, W) bool, outlined.
         over: (H, W) class ids of a second picture, to swipe between the two.
@@ -64,6 +66,7 @@ def class_panel(
         pixels if region is None else outlined(pixels, fitted(region)),
         alt=f"{alt}: {shares}.",
         note=note,
+        hint=hint,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from labkit.attribution.request import scoring_batch
 from labkit.datasets import DatasetInfo, ScoringBatch, Split
 from labkit.explore.class_panels import class_legend, class_panel, frame_scores, iou_table
-from labkit.explore.confusion import MOST_FRAMES, confusion_of, confusion_panel
+from labkit.explore.confusion import Confusion, confusion_of, confusion_panel
 from labkit.explore.own import keep_upload, open_own
 from labkit.explore.pictures import EVIDENCE_COLOURS, fitted, levels, right_picture
 from labkit.explore.ranking import PICKS, frame_ious, picked_frame, ranking_table
@@ -110,7 +110,7 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     )
 
     @lru_cache(maxsize=8)
-    def confusion(run_id: str) -> np.ndarray:
+    def confusion(run_id: str) -> Confusion:
         experiment = loaded.experiment(run_id)
         return confusion_of(experiment, next(iter(experiment.predictors())))
 
@@ -135,9 +135,8 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
             compared[k] = Compared(loaded.runs[run], answer, scores)
         matrices = []
         if state.confusion == "on":
-            frames = min(len(split), MOST_FRAMES)
             matrices = [
-                confusion_panel(confusion(run), info, title=f"confusion, {k}", frames=frames)
+                confusion_panel(confusion(run), info, title=f"confusion, {k}")
                 for k, run in state.runs().items()
             ]
         table = ranking_table(ious, info.class_names.index(state.category), state.category)
@@ -217,7 +216,7 @@ def draw_comparison(
     )  # fmt: skip
     panels = (
         panel("image", fitted(image.permute(1, 2, 0).numpy()), alt=f"Image, {name}.", note=name),
-        classes("label", truth, alt="True label", note="click a class to choose it"),
+        classes("label", truth, alt="True label", hint="click a class to choose it"),
         *predictions,
         swipe,
         _right_panel(a, b, truth),

@@ -1,5 +1,7 @@
 """Confusion of classes over a split, and its picture."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -15,8 +17,15 @@ MOST_FRAMES = 100  # of the split, spread evenly, so that an explorer need not w
 MOST_CLASSES = 24  # whose names fit
 
 
-def confusion_of(experiment: Experiment, reading: str) -> np.ndarray:
-    """(K, K) pixels over the validation split: rows are labelled classes, columns predicted ones.
+class Confusion(NamedTuple):
+    """Pixels of a run's own validation split."""
+
+    counts: np.ndarray  # (K, K): rows are labelled classes, columns predicted ones
+    frames: int  # that were counted
+
+
+def confusion_of(experiment: Experiment, reading: str) -> Confusion:
+    """The confusion over a run's validation split, at most `MOST_FRAMES` of it.
 
     Args:
         reading: of `Experiment.predictors`.
@@ -30,16 +39,15 @@ def confusion_of(experiment: Experiment, reading: str) -> np.ndarray:
         labelled = batch.target != IGNORE_INDEX
         pairs = batch.target[labelled] * num_classes + prediction[labelled]
         counts += torch.bincount(pairs, minlength=num_classes**2).view_as(counts)
-    return counts.numpy()
+    return Confusion(counts.numpy(), len(index))
 
 
-def confusion_panel(counts: np.ndarray, info: DatasetInfo, *, title: str, frames: int) -> Panel:
+def confusion_panel(confusion: Confusion, info: DatasetInfo, *, title: str) -> Panel:
     """The confusion as a picture: every row is shared out over the predicted classes, percent.
 
-    Args:
-        counts: (K, K); only the most frequent classes are drawn where there are many.
-        frames: that were counted.
+    Only the most frequent classes are drawn where there are many.
     """
+    counts, frames = confusion
     order = np.sort(np.argsort(-counts.sum(1), kind="stable")[:MOST_CLASSES])
     shares = 100 * counts[order][:, order] / np.maximum(counts[order].sum(1, keepdims=True), 1)
     names = [info.class_names[k] for k in order]

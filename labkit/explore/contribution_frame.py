@@ -158,7 +158,7 @@ def draw_contribution(
     one = maps_of_frame(experiment, frame, category=category, request=state.request(), means=centre)
     first = (
         _frame_panel(one, state),
-        classes("label", truth, alt="True label", note="click a class to explain it"),
+        classes("label", truth, alt="True label", hint="click a class to explain it"),
         prediction,
     )
     if not one.maps.present.all():

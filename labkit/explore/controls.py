@@ -78,10 +78,14 @@ class Controls:
         value = change["new"]
         if isinstance(value, bool):
             value = SWITCH[not value]
+        elif isinstance(value, float):
+            value = _rounded(value)
         with self._lock:  # two controls may change on two threads
-            self._state = replace(self._state, **{change["owner"].labkit_name: value})
-            self._disable()
-            self._changed(self._state)
+            state = replace(self._state, **{change["owner"].labkit_name: value})
+            if state != self._state:
+                self._state = state
+                self._disable()
+                self._changed(state)
 
     def _disable(self) -> None:
         unused = self._explorer.unused(self._state)
@@ -141,7 +145,8 @@ class Controls:
             tooltip=control.label,
             layout=ipywidgets.Layout(width="194px"),
         )
-        self._links.append(traitlets.link((slider, "value"), (entry, "value")))
+        both = (slider, "value"), (entry, "value")
+        self._links.append(traitlets.link(*both, transform=(_rounded, _rounded)))
         self._inputs[control.name] = slider
         return ipywidgets.HBox([slider, entry], layout=ipywidgets.Layout(overflow="visible"))
 
@@ -178,6 +183,11 @@ class Controls:
     def _next_seed(self) -> None:
         seed = self._inputs["seed"]
         seed.value = seed.value + 1 if seed.value < seed.max else seed.min
+
+
+def _rounded(value: float) -> float:
+    """To six digits: a slider in the page answers 1.0 with 0.9999999999999999."""
+    return round(value, 6)
 
 
 def _shown(value: Any) -> Any:

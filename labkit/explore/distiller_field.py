@@ -31,17 +31,17 @@ def distiller(settings: DistillersSettings) -> Explorer:
     """The explorer of `05_distillers`, at the notebook's settings."""
     controls = (
         Control(name="distiller", label="distiller", kind="choice", options=tuple(available())),
-        Control(name="temperature", label="temperature", low=0.1, high=8, step=0.1),
-        Control(name="teacher_scale", label="teacher's logits", high=10, step=0.5),
-        Control(name="student_scale", label="student's logits", high=10, step=0.5),
-        Control(name="shift", label="student's pole too far right, columns", high=4),
-        Control(name="noise", label="student's noise std", high=3, step=0.1),
-        Control(name="row", label="row of a cell", high=ROWS - 1),
-        Control(name="column", label="column of a cell", high=COLUMNS - 1),
-        Control(name="bump_class", label="class", kind="choice", options=NAMES),
-        Control(name="bump", label="added to it in the cell", low=-8, high=8, step=0.5),
-        Control(name="offset", label="added to it everywhere", low=-8, high=8, step=0.5),
-        Control(name="seed", label="seed of the noise", high=999),
+        Control(name="temperature", label="temperature", low=0.25, high=8, step=0.25),
+        Control(name="teacher_scale", label="teacher logits", high=10, step=0.5),
+        Control(name="student_scale", label="student logits", high=10, step=0.5),
+        Control(name="shift", label="pole shift", high=4),
+        Control(name="noise", label="student noise", high=3, step=0.1),
+        Control(name="row", label="cell: row", high=ROWS - 1),
+        Control(name="column", label="cell: column", high=COLUMNS - 1),
+        Control(name="bump_class", label="class raised", kind="choice", options=NAMES),
+        Control(name="bump", label="in the cell", low=-8, high=8, step=0.5),
+        Control(name="offset", label="everywhere", low=-8, high=8, step=0.5),
+        Control(name="seed", label="seed", high=999),
     )
     return Explorer(
         "distiller",
@@ -60,7 +60,7 @@ def distiller(settings: DistillersSettings) -> Explorer:
         },
         point=lambda state: ((state.column + 0.5) / COLUMNS, (state.row + 0.5) / ROWS),
         unused=lambda state: () if has_temperature(state.distiller) else ("temperature",),
-        gesture="Click on a cell to choose it.",
+        gesture="Cursor on the toy map: arrow keys move it, Enter chooses the cell there",
     )
 
 
@@ -153,7 +153,7 @@ def _look(field: Field):
         row, column = min(int(y * ROWS), ROWS - 1), min(int(x * COLUMNS), COLUMNS - 1)
         label = int(LABEL[row, column])
         named = "void" if label == IGNORE_INDEX else NAMES[label]
-        parts = [f"row {row}, column {column}, label {named}"]
+        parts = [f"row {row}, column {column}: labelled {named}"]
         for category, name in enumerate(NAMES):
             s, t, push = (
                 values[category, row, column].item()

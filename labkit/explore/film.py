@@ -53,7 +53,10 @@ class Player:
         """
         self._draw, self._keep, self._failed, self._loop = draw, keep, failed, loop
         self._stills: Sequence[Still] = ()
-        self._start = ipywidgets.Button(description=title, layout={"width": "auto"})
+        self._closed = False
+        self._start = ipywidgets.Button(
+            description=title, layout={"width": "auto", "align_self": "flex-start"}
+        )
         self._start.on_click(lambda button: loop.call_soon_threadsafe(self._begin))
         self._film = Film()
         self._play = ipywidgets.Play(interval=FRAME_MILLISECONDS, description=title)
@@ -69,6 +72,7 @@ class Player:
         self._row.layout.display = "none"
 
     def close(self) -> None:
+        self._closed = True
         for link in self._links:
             link.close()
 
@@ -78,8 +82,10 @@ class Player:
         drawn.add_done_callback(self._end)
 
     def _end(self, drawn: asyncio.Future) -> None:
-        self._start.disabled = False
         error = drawn.exception()
+        if self._closed:
+            return
+        self._start.disabled = False
         if error is not None:
             self._failed(error)
             return

@@ -32,7 +32,7 @@ def view_html(view: View, *, name: str, renders: int) -> str:
 
 def _figure(one: Panel) -> str:
     source = base64.b64encode(one.content).decode()
-    note = f" <span>{html.escape(one.note)}</span>" if one.note else ""
+    note = "".join(f" <span>{html.escape(text)}</span>" for text in (one.note, one.hint) if text)
     width, height = one.size
     pointable = ' class="labkit-pointable"' if one.pointable else ""
     return (

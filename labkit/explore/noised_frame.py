@@ -152,12 +152,13 @@ def draw_noising(state: NoisingState, frames: Frames) -> View:
     if region is not None:
         pixels = outlined(pixels, fitted(region))
     height, width = target.shape
-    note = "the class followed is outlined" if state.category else "click a class to follow it"
     panels = (
         panel("image", pixels, alt=f"Frame {name}, {height} x {width} pixels.", note=name),
         class_panel(
-            "label", target, info, alt="Label of the frame", note=note,
-            named=state.names == "on", lines=state.outlines == "on", region=region,
+            "label", target, info, alt="Label of the frame",
+            note="the class followed is outlined" if followed is not None else "",
+            hint="click a class to follow it", named=state.names == "on",
+            lines=state.outlines == "on", region=region,
         ),
         *(_channel_panel(values, i, len(channel), region) for i, values in enumerate(channel)),
         histogram_panel(

@@ -172,7 +172,8 @@ def _value(text: str, kind: type, control: Control | None) -> Any:
     try:
         value = kind(text)
     except ValueError:
-        raise SettingsError(f"got {text[:80]!r}; expected a number.") from None
+        number = "whole number" if kind is int else "number"
+        raise SettingsError(f"got {text[:80]!r}; expected a {number}.") from None
     ranged = control is not None and control.kind != "file"
     if ranged and not control.low <= value <= control.high:
         raise SettingsError(

@@ -177,7 +177,7 @@ def draw_teacher(state: TeacherState, experiment: Experiment, one: ReadFrame) ->
     panels = (
         _image_panel(state, one),
         _channel_panel(after.label_channel),
-        classes("label", truth, alt="True label", region=outline, note="click a region to edit it"),
+        classes("label", truth, alt="True label", region=outline, hint="click a region to edit it"),
         classes("edited label", edited, alt=f"Label after the edit: {description}", region=outline),
         predicted("true label"),
         predicted("edited label"),

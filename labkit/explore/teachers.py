@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -29,13 +30,15 @@ class Teachers:
         self.runs = {run.run_id: run for run in runs}
         self._changes = {"data_root": data_root} if data_root else {}
         self._loaded: dict[str, Experiment] = {}
+        self._lock = threading.Lock()
 
     def experiment(self, run_id: str) -> Experiment:
-        """On the CPU: an explorer needs one frame at a time."""
-        if run_id not in self._loaded:
-            run = self.runs[run_id]
-            self._loaded[run_id] = load_experiment(run, device="cpu", threads=0, **self._changes)
-        return self._loaded[run_id]
+        """On the CPU: an explorer needs one frame at a time. Safe to call from several threads."""
+        with self._lock:
+            if run_id not in self._loaded:
+                run, changes = self.runs[run_id], self._changes
+                self._loaded[run_id] = load_experiment(run, device="cpu", threads=0, **changes)
+            return self._loaded[run_id]
 
 
 def find_runs(settings: Place) -> list[Run]:

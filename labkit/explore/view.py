@@ -71,6 +71,7 @@ class Panel:
     """One picture: PNG bytes, a note under it, and its numbers as alternative text.
 
     Attributes:
+        hint: what a click does, under the picture in a page, not in a saved file.
         pointable: the picture covers the frame, so that a point in it is one of the frame.
         over: PNG bytes of a second picture of the same size, to swipe between the two; b"": none.
     """
@@ -80,6 +81,7 @@ class Panel:
     size: tuple[int, int]  # width, height, pixels
     alt: str
     note: str = ""
+    hint: str = ""
     pointable: bool = True
     over: bytes = b""
 
@@ -167,12 +169,13 @@ def panel(
     *,
     alt: str,
     note: str = "",
+    hint: str = "",
     table: np.ndarray | None = None,
     pointable: bool = True,
 ) -> Panel:
     """A panel from (H, W, 3) pixels, or (H, W) indices of a table."""
     size = pixels.shape[1], pixels.shape[0]
-    return Panel(title, png(pixels, table), size, alt, note, pointable)
+    return Panel(title, png(pixels, table), size, alt, note, hint, pointable)
 
 
 def shared_controls() -> tuple[Control, ...]:
