@@ -8,10 +8,12 @@ from torch import nn
 from labkit.method import LabelNoising, Outputs
 from labkit.method.assistance import (
     MeanOverNoisings,
+    RegionMean,
     drop_label,
     mean_logits,
     repeat_noising,
     scale_label,
+    target_as_channel,
 )
 from tests.tiny import TinyNetwork, block_target, frozen, random_images, seeded
 
@@ -95,3 +97,56 @@ def test_a_share_of_the_label_for_each_image():
     scaled = scale_label(NOISING, torch.tensor([1.0, 0.25]))(TARGET, generator=seeded())
     assert torch.equal(scaled[0], given[0])
     torch.testing.assert_close(scaled[1], given[1] / 4)
+
+
+# regions of the label
+
+
+class FromImage(nn.Module):
+    """A plain teacher of stride 1 whose two logits are the image's first channels."""
+
+    label_channels = 0
+
+    def forward(self, inputs):
+        assert inputs.shape[1] == 3
+        return Outputs(inputs[:, :2], 1, {}, ())
+
+
+def region_mean(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Answer of a wrapped teacher that gives (N, 2, H, W) logits."""
+    images = torch.cat([logits, torch.zeros_like(logits[:, :1])], 1)
+    channel = target_as_channel(target, generator=seeded())
+    return RegionMean(FromImage())(torch.cat([images, channel], 1)).logits
+
+
+def test_the_mean_over_two_regions_and_void_by_hand():
+    """Probabilities 1/4 and 3/4 of one region make 1/2; the region of one pixel and void stay."""
+    pixels = [[0.0, math.log(3)], [math.log(3), 0.0], [5.0, 1.0], [2.0, 3.0], [3.0, 2.0]]
+    target = torch.tensor([[[1, 1, 0, 255, 255]]])
+    expected = channel_maps([math.log(2)] * 2, [math.log(2)] * 2, *pixels[2:])
+    torch.testing.assert_close(region_mean(channel_maps(*pixels), target), expected)
+
+
+def test_what_is_constant_in_a_region_stays_and_the_mean_is_constant():
+    constant = torch.randn(2, 2, 1, 1, generator=seeded()).expand(-1, -1, 32, 32)
+    torch.testing.assert_close(region_mean(constant, TARGET), constant)
+    averaged = region_mean(torch.randn(2, 2, 32, 32, generator=seeded()), TARGET)
+    torch.testing.assert_close(region_mean(averaged, TARGET), averaged)
+    void, blocks = TARGET[:, None] == 255, averaged.unfold(2, 8, 8).unfold(3, 8, 8)
+    labelled = ~void.unfold(2, 8, 8).unfold(3, 8, 8).expand_as(blocks)
+    spread = (blocks - blocks[..., :1, :1]).abs()
+    assert spread[labelled].max() < 1e-5
+    assert spread[~labelled].max() > 1
+
+
+def test_regions_are_those_of_the_logits_grid():
+    teacher = frozen(TinyNetwork())
+    outputs = RegionMean(teacher)(
+        torch.cat([IMAGES, target_as_channel(TARGET, generator=seeded())], 1)
+    )
+    plain = teacher(IMAGES)
+    assert outputs.logits.shape == plain.logits.shape == (2, 4, 16, 16)
+    assert torch.equal(outputs.features[0], plain.features[0])
+    void = (TARGET == 255)[:, None, ::2, ::2].expand_as(plain.logits)
+    assert torch.equal(outputs.logits[void], plain.logits[void])
+    assert not torch.equal(outputs.logits[~void], plain.logits[~void])

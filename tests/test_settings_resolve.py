@@ -207,6 +207,8 @@ def test_the_digest_covers_every_setting_but_the_local_ones(kind):
         "encoder": "x", "runs": "x", "teacher": "x", "data_root": "x", "label_form": "edges",
     }  # fmt: skip
     for name, field in kind.model_fields.items():
+        if (kind.kind, name) == ("of-assisted", "region_mean"):
+            continue  # has no other value there
         value = getattr(base, name)
         if isinstance(value, bool):
             changed = not value

@@ -116,3 +116,12 @@ def test_a_teacher_of_another_form_of_label_trains_and_teaches(tmp_path, form):
     assert terms(taught_by(assisted))["cwd"] > 0
     with pytest.raises(SettingsError, match=f"distillation_codes: got fixed.*label_form={form}"):
         taught_by(assisted, distillation_codes="fixed")
+
+
+def test_the_regions_of_the_label_average_a_plain_teacher_s_answer(trained):
+    rival, usual = taught_by(trained["plain"], region_mean=True), taught_by(trained["plain"])
+    assert terms(rival)["ce"] == terms(usual)["ce"]
+    assert terms(rival)["cwd"] != terms(usual)["cwd"]
+    assert fit(rival)["readings"].keys() == {"image"}
+    with pytest.raises(SettingsError, match="region_mean: got True"):
+        taught_by(trained["assisted"], region_mean=True)

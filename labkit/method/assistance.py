@@ -10,7 +10,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from labkit.method.outputs import Outputs, at_least_float32, split_outputs
+from labkit.method.label_forms import connected_regions
+from labkit.method.noising import IGNORE_INDEX
+from labkit.method.outputs import Outputs, at_least_float32, split_outputs, target_on_grid
 
 Noising = Callable[..., Tensor]
 RGB = 3  # channels of the image, before the label's
@@ -43,6 +45,11 @@ def scale_label(noising: Noising, share: Tensor) -> Noising:
         return noising(target, generator=generator) * share[:, None, None, None]
 
     return scaled
+
+
+def target_as_channel(target: Tensor, *, generator: torch.Generator) -> Tensor:
+    """The class ids themselves as one channel, for `RegionMean`; nothing is drawn."""
+    return target.unsqueeze(1).float()
 
 
 class ChangedTeacher(nn.Module):
@@ -90,6 +97,38 @@ class BesideZeroLabel(ChangedTeacher):
         empty = torch.cat([images, torch.zeros_like(channels)], dim=1)
         outputs, without = split_outputs(self.teacher(torch.cat([inputs, empty])), 2)
         return outputs._replace(auxiliary={"zero_label": without.logits})
+
+
+class RegionMean(ChangedTeacher):
+    """Averages a plain teacher's answer over each region of the label, which is its channel 4.
+
+    Regions are connected positions of one class on the grid of the logits; void stays as it is.
+    Logits are those of the mean probability, as of `mean_logits`. Reads the label back from the
+    device.
+    """
+
+    def __init__(self, teacher: nn.Module) -> None:
+        super().__init__(teacher, label_channels=1)
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        outputs = self.teacher(inputs[:, :RGB])
+        target = inputs[:, RGB].long()
+        ids = target_on_grid(target, outputs.stride, tuple(outputs.logits.shape[2:]))
+        return outputs._replace(logits=_mean_over_regions(outputs.logits, ids))
+
+
+def _mean_over_regions(logits: Tensor, ids: Tensor) -> Tensor:
+    """(N, K, h, w) logits of the mean probability in each connected region of (N, h, w) ids."""
+    logits = at_least_float32(logits)
+    taken_off = logits.logsumexp(1, keepdim=True)
+    values = torch.cat([logits.softmax(1), taken_off], dim=1).flatten(2)  # (N, K+1, h*w)
+    index = connected_regions(ids).flatten(1).unsqueeze(1)
+    sums = torch.zeros_like(values).scatter_add_(2, index.expand_as(values), values)
+    counts = torch.zeros_like(values[:, :1]).scatter_add_(2, index, torch.ones_like(values[:, :1]))
+    means = (sums / counts.clamp(min=1)).gather(2, index.expand_as(values))
+    means = means.unflatten(2, logits.shape[2:])
+    averaged = means[:, :-1].clamp(min=1e-30).log() + means[:, -1:]
+    return torch.where((ids == IGNORE_INDEX).unsqueeze(1), logits, averaged)
 
 
 def mean_logits(logits: Tensor) -> Tensor:

@@ -119,6 +119,9 @@ class DistilledStudentSettings(StudentSettings):
     distiller_options: dict[str, bool | int | float | str] = Field(
         {}, description='settings of the distillers, as "cwd.temperature"'
     )
+    region_mean: bool = Field(
+        False, description="a plain teacher's answer is averaged over each region of the label"
+    )
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
@@ -126,6 +129,11 @@ class DistilledStudentSettings(StudentSettings):
             yield (
                 f"setting distillation: got {self.distillation!r}; "
                 f"{', '.join(sorted(OF_ASSISTED))} needs an assisted teacher, this one is plain."
+            )
+        if self.kind == "of-assisted" and self.region_mean:
+            yield (
+                "setting region_mean: got True; expected False, an assisted teacher reads the "
+                "label itself. Take a plain teacher, or leave it out."
             )
 
 

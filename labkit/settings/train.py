@@ -46,6 +46,7 @@ LATER_FIELDS = frozenset(
         "distillation_noisings",
         "label_dropout",
         "label_form",
+        "region_mean",
     }
 )
 

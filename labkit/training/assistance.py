@@ -11,9 +11,11 @@ from labkit.method.assistance import (
     BesideZeroLabel,
     MeanOverNoisings,
     Noising,
+    RegionMean,
     drop_label,
     repeat_noising,
     scale_label,
+    target_as_channel,
 )
 from labkit.method.label_forms import EdgeNoising, RegionNoising
 from labkit.settings import TeacherSettings, TrainSettings
@@ -39,10 +41,13 @@ def label_noising(settings: TeacherSettings, num_classes: int) -> LabelNoising:
 
 
 def distillation_noising(experiment: "Experiment") -> Noising | None:
-    """Noising an assisted teacher reads in distillation: its own, with the student's settings."""
+    """Noising an assisted teacher reads in distillation: its own, with the student's settings.
+
+    None for a plain teacher, unless its answer is averaged over the regions of the label.
+    """
     teacher, settings = experiment.teacher, experiment.settings
     if teacher is None or teacher.noising is None:
-        return None
+        return target_as_channel if teacher and settings.region_mean else None
     noising = replace(
         teacher.noising,
         class_codes=settings.distillation_codes,
@@ -81,6 +86,8 @@ def teaching_network(experiment: "Experiment") -> nn.Module | None:
     network = teacher.network
     if teacher.noising is not None and settings.distillation_noisings > 1:
         network = MeanOverNoisings(network, settings.distillation_noisings)
+    if settings.region_mean:
+        network = RegionMean(network)
     if OF_ASSISTED & parse_distillation(settings.distillation).keys():
         network = BesideZeroLabel(network)
     return network
