@@ -125,3 +125,13 @@ def test_the_regions_of_the_label_average_a_plain_teacher_s_answer(trained):
     assert fit(rival)["readings"].keys() == {"image"}
     with pytest.raises(SettingsError, match="region_mean: got True"):
         taught_by(trained["assisted"], region_mean=True)
+
+
+def test_a_student_alone_learns_from_soft_labels(tmp_path):
+    usual = terms(student(tmp_path))["ce"]
+    softer = [
+        terms(student(tmp_path, **values))["ce"]
+        for values in ({"label_smoothing": 0.2}, {"boundary_smoothing": 1.5})
+    ]
+    assert len({value.item() for value in (usual, *softer)}) == 3
+    assert fit(student(tmp_path, boundary_smoothing=1.5, train_steps=1))["readings"]

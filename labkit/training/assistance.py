@@ -1,12 +1,14 @@
 """What a teacher reads and how it answers in training and teaching, by a run's settings."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from labkit.distillers import OF_ASSISTED, parse_distillation
-from labkit.method import LabelNoising
+from labkit.method import LabelNoising, cross_entropy, hard_pixel_cross_entropy
 from labkit.method.assistance import (
     BesideZeroLabel,
     MeanOverNoisings,
@@ -18,10 +20,19 @@ from labkit.method.assistance import (
     target_as_channel,
 )
 from labkit.method.label_forms import EdgeNoising, RegionNoising
+from labkit.method.soft_labels import soft_cross_entropy
 from labkit.settings import TeacherSettings, TrainSettings
 
 if TYPE_CHECKING:
     from labkit.training.experiment import Experiment
+
+
+def segmentation_loss_of(settings: TrainSettings) -> Callable[..., Tensor]:
+    """(logits, target, *, stride) -> scalar: what the main logits of a network learn."""
+    if settings.hard_pixels:
+        return hard_pixel_cross_entropy
+    soft = {name: getattr(settings, name) for name in ("label_smoothing", "boundary_smoothing")}
+    return partial(soft_cross_entropy, **soft) if any(soft.values()) else cross_entropy
 
 
 NOISINGS = {"codes": LabelNoising, "edges": EdgeNoising, "regions": RegionNoising}

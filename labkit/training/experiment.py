@@ -20,8 +20,6 @@ from labkit.method import (
     LabelNoising,
     Outputs,
     StepOutput,
-    cross_entropy,
-    hard_pixel_cross_entropy,
     student_step,
     teacher_step,
 )
@@ -31,6 +29,7 @@ from labkit.training.assistance import (
     distillation_noising,
     label_noising,
     noising_at,
+    segmentation_loss_of,
     teaching_network,
     training_noising,
 )
@@ -216,9 +215,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
     """
     settings, network = experiment.settings, experiment.network
     network = CompiledNetwork(network) if settings.compile else network
-    segmentation_loss = ranks.segmentation_loss(
-        hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
-    )
+    segmentation_loss = ranks.segmentation_loss(segmentation_loss_of(settings))
     if experiment.noising is not None:
         noising = ranks.noising(training_noising(experiment))
         step = partial(
