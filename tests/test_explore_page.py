@@ -12,7 +12,10 @@ from nbclient import NotebookClient
 
 from labkit import explore
 from labkit.explore import page
+from labkit.explore.controls import Controls
+from labkit.explore.film import Player, Still
 from labkit.explore.redraw import QUIET_SECONDS, Redraw
+from labkit.settings import DistillersSettings
 
 
 @dataclass(frozen=True)
@@ -241,5 +244,41 @@ def test_training_that_fails_is_told(live):
         assert "&lt;left>" in offer._message.value
         assert not offer._button.disabled
         offer.close()
+
+    asyncio.run(work())
+
+
+def test_digits_that_a_slider_in_the_page_loses_change_no_state():
+    states = []
+    controls = Controls(explore.distiller(DistillersSettings()), states.append, pytest.fail)
+    slider = controls._inputs["temperature"]
+    slider.value = 0.9999999999999999
+    assert states == []
+    slider.value = 2.0000000000000004
+    assert [one.temperature for one in states] == [2.0]
+    controls.close()
+
+
+def test_a_film_that_is_drawn_when_its_player_is_closed_is_dropped():
+    async def work():
+        failed, begun = [], threading.Event()
+
+        def draw():
+            begun.set()
+            time.sleep(0.1)
+            return [Still("one", b"")]
+
+        player = Player(
+            draw, title="", keep=failed.append, failed=failed.append,
+            loop=asyncio.get_running_loop(),
+        )  # fmt: skip
+        start, _, film = player.box.children
+        start.click()
+        await asyncio.to_thread(begun.wait)
+        player.close()
+        await asyncio.sleep(0.3)
+        assert film.frames == []
+        assert start.disabled
+        assert failed == []
 
     asyncio.run(work())

@@ -6,7 +6,6 @@ Source: Sundararajan et al. 2017, arXiv 1703.01365, as captum computes it.
 from typing import NamedTuple
 
 import torch
-from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from labkit.attribution.common import (
@@ -53,6 +52,8 @@ def integrated_gradients(
         steps: points of the Gauss-Legendre rule, >= 1.
         others: as for `branch_layercam`; the region is that of image and true label together.
     """
+    from captum.attr import IntegratedGradients  # slow to import
+
     check_request(network, images, label_channel, region=region, score=score, target=target)
     with eval_float32(network, images.device) as explained:
         with torch.no_grad():

@@ -9,7 +9,6 @@ import copy
 
 import numpy as np
 import torch
-from pytorch_grad_cam import LayerCAM
 from torch import Tensor, nn
 
 from labkit.attribution.common import IMAGE_CHANNELS, full_precision
@@ -78,6 +77,8 @@ def library_layercam(
     Returns:
         {"image": (N, H, W), "label": (N, H, W)}, float32, each frame's maximum at most 1.
     """
+    from pytorch_grad_cam import LayerCAM  # slow to import
+
     full = FullSize(copy.deepcopy(network)).float().eval()
     name, stem = find_stem(full.network.encoder)
     split = SplitStem(stem)

@@ -88,25 +88,11 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     loaded = Teachers(runs, data_root=settings.data_root)
     first, *others = _relatives(runs, run)
     split, info = loaded.experiment(first.run_id).val_split, loaded.experiment(first.run_id).info
-    labels = tuple(map(run_name, runs))
     state = CompareState(
         first=first.run_id,
         second=others[0].run_id if others else first.run_id,
         third=others[1].run_id if len(others) > 1 else "",
         category=info.category(""),
-    )
-    ids = tuple(loaded.runs)
-    controls = (
-        Control(name="first", label="run A", kind="choice", options=ids, names=labels),
-        Control(name="second", label="run B", kind="choice", options=ids, names=labels),
-        Control(
-            name="third", label="run C", kind="choice", options=("", *ids), names=("none", *labels)
-        ),
-        Control(name="category", label="class", kind="choice", options=info.class_names),
-        Control(name="pick", label="show", kind="choice", options=PICKS),
-        Control(name="frame", label="frame", high=len(split) - 1),
-        Control(name="confusion", label="confusion", kind="choice", options=SWITCH),
-        *shared_controls(),
     )
 
     @lru_cache(maxsize=8)
@@ -156,11 +142,27 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
         return ("label",) if state.pick == PICKS[0] else ("label", "frame")
 
     return Explorer(
-        "compare", "Compare explorer", state, controls, draw,
+        "compare", "Compare explorer", state, _controls(runs, info, len(split)), draw,
         lambda state: {"this picture": explore_command("compare", settings, state)}, choose,
         unused=unused, keep=partial(keep_upload, runs=settings.runs),
         gesture="Cursor: arrow keys move it, Enter chooses the class of the label there",
     )  # fmt: skip
+
+
+def _controls(runs: list[Run], info: DatasetInfo, frames: int) -> tuple[Control, ...]:
+    ids, names = tuple(run.run_id for run in runs), tuple(map(run_name, runs))
+    return (
+        Control(name="first", label="run A", kind="choice", options=ids, names=names),
+        Control(name="second", label="run B", kind="choice", options=ids, names=names),
+        Control(
+            name="third", label="run C", kind="choice", options=("", *ids), names=("none", *names)
+        ),
+        Control(name="category", label="class", kind="choice", options=info.class_names),
+        Control(name="pick", label="show", kind="choice", options=PICKS),
+        Control(name="frame", label="frame", high=frames - 1),
+        Control(name="confusion", label="confusion", kind="choice", options=SWITCH),
+        *shared_controls(),
+    )
 
 
 def answer_as_scored(

@@ -93,24 +93,6 @@ def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
         y=round(100 * (y + 0.5) / target.shape[0], 1),
         edit=names[(names.index(category) + 1) % len(names)],
     )  # fmt: skip
-    runs_named = {run.run_id: run_name(run) for run in runs}
-    controls = (
-        Control(
-            name="run", label="run", kind="choice",
-            options=tuple(runs_named), names=tuple(runs_named.values()),
-        ),
-        Control(name="frame", label="frame", high=len(first.val_split) - 1),
-        Control(name="x", label="region x, %", kind="point", high=100, step=0.1),
-        Control(name="y", label="region y, %", kind="point", high=100, step=0.1),
-        Control(
-            name="edit", label="edit: its class", kind="choice", options=(AS_IT_IS, REMOVED, *names)
-        ),
-        Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
-        Control(name="seed", label="seed", high=999),
-        Control(name="category", label="class of errors", kind="choice", options=names),
-        Control(name="errors_of", label="errors of", kind="choice", options=READINGS),
-        *shared_controls(),
-    )  # fmt: skip
 
     def commands(state: TeacherState) -> dict[str, str]:
         run = teachers.runs[state.run]
@@ -137,11 +119,31 @@ def teacher(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
         return own + (OF_LABELS if without_label else ())
 
     return Explorer(
-        "teacher", "Teacher explorer", state, controls, draw, commands,
+        "teacher", "Teacher explorer", state, _controls(runs, names, len(first.val_split)), draw,
+        commands,
         choose=lambda state, x, y: {"x": round(100 * x, 1), "y": round(100 * y, 1)},
         point=lambda state: (state.x / 100, state.y / 100),
         keep=partial(keep_upload, runs=settings.runs), unused=unused,
         gesture="Cursor: arrow keys move it, Enter edits the label's region there",
+    )  # fmt: skip
+
+
+def _controls(runs: list[Run], names: tuple[str, ...], frames: int) -> tuple[Control, ...]:
+    edits = (AS_IT_IS, REMOVED, *names)
+    return (
+        Control(
+            name="run", label="run", kind="choice",
+            options=tuple(run.run_id for run in runs), names=tuple(map(run_name, runs)),
+        ),
+        Control(name="frame", label="frame", high=frames - 1),
+        Control(name="x", label="region x, %", kind="point", high=100, step=0.1),
+        Control(name="y", label="region y, %", kind="point", high=100, step=0.1),
+        Control(name="edit", label="edit: its class", kind="choice", options=edits),
+        Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
+        Control(name="seed", label="seed", high=999),
+        Control(name="category", label="class of errors", kind="choice", options=names),
+        Control(name="errors_of", label="errors of", kind="choice", options=READINGS),
+        *shared_controls(),
     )  # fmt: skip
 
 
