@@ -49,6 +49,7 @@ LATER_FIELDS = frozenset(
         "label_form",
         "label_smoothing",
         "region_mean",
+        "weight_average",
     }
 )
 
@@ -110,6 +111,12 @@ class TrainSettings(Settings):
     )
     warmup_steps: Natural = Field(30, description="linear warm-up, optimiser steps")
     poly_power: NonNegative = Field(0.9, description="learning rate: peak * (1 - step/steps)^power")
+    weight_average: float = Field(
+        0,
+        ge=0,
+        lt=1,
+        description="decay per step of the weights' average, which is scored; 0: none",
+    )
     boundary_width: Positive = Field(
         2, description="a pixel this near another class counts as boundary, pixels"
     )
