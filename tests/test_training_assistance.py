@@ -135,3 +135,22 @@ def test_a_student_alone_learns_from_soft_labels(tmp_path):
     ]
     assert len({value.item() for value in (usual, *softer)}) == 3
     assert fit(student(tmp_path, boundary_smoothing=1.5, train_steps=1))["readings"]
+
+
+@pytest.mark.parametrize("kind", ["assisted", "plain"])
+def test_a_student_begins_with_its_teacher_s_weights_without_the_label_slice(trained, kind):
+    """With the label slice left out it answers as the teacher does where the label is empty."""
+    taught = taught_by(trained[kind], start_from_teacher=True)
+    network, images = taught.teacher.network, taught.train_batches[0].images
+    empty = torch.zeros(2, network.label_channels, 64, 64)
+    expected = network(torch.cat([images, empty], 1)).logits
+    torch.testing.assert_close(taught.network.eval()(images).logits.detach(), expected)
+    assert all(parameter.requires_grad for parameter in taught.network.parameters())
+    before = weights(taught.teacher)
+    fit(taught)
+    assert equal(before, weights(taught.teacher))
+
+
+def test_a_start_from_another_network_is_refused(trained):
+    with pytest.raises(SettingsError, match="start_from_teacher: got yes"):
+        taught_by(trained["plain"], start_from_teacher=True, encoder="resnet18")

@@ -14,7 +14,7 @@ from labkit.settings.fields import settings_class
 from labkit.settings.paths import absolute_path
 from labkit.settings.resolve import make_settings, settings_digest
 from labkit.training.device import choose_device, choose_precision
-from labkit.training.planning import check_code_compatibility
+from labkit.training.planning import check_compatibility
 
 STUDENT_KINDS = {None: "alone", "plain": "of-plain", "assisted": "of-assisted"}
 
@@ -175,16 +175,9 @@ class _Planner:
         return self.known[known]
 
     def _compatible(self, where: str, settings: Any, teacher: Job) -> bool:
-        """Whether an assisted teacher can read the codes its student's distillation gives it."""
-        if teacher.resolved.kind != "assisted":
-            return True
+        """Whether a student's settings are such that this teacher can teach it."""
         try:
-            check_code_compatibility(
-                settings.distillation_codes,
-                class_codes=teacher.resolved.class_codes,
-                label_channels=teacher.resolved.label_channels,
-                label_form=teacher.resolved.label_form,
-            )
+            check_compatibility(settings, teacher.resolved)
         except SettingsError as error:
             self.faults[f"{where}: {error}"] = None
             return False

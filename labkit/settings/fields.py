@@ -119,6 +119,9 @@ class DistilledStudentSettings(StudentSettings):
     distiller_options: dict[str, bool | int | float | str] = Field(
         {}, description='settings of the distillers, as "cwd.temperature"'
     )
+    start_from_teacher: bool = Field(
+        False, description="it begins with its teacher's weights, without the label slice"
+    )
     region_mean: bool = Field(
         False, description="a plain teacher's answer is averaged over each region of the label"
     )

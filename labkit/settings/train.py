@@ -49,6 +49,7 @@ LATER_FIELDS = frozenset(
         "label_form",
         "label_smoothing",
         "region_mean",
+        "start_from_teacher",
         "weight_average",
     }
 )

@@ -35,6 +35,14 @@ def segmentation_loss_of(settings: TrainSettings) -> Callable[..., Tensor]:
     return partial(soft_cross_entropy, **soft) if any(soft.values()) else cross_entropy
 
 
+def take_weights(student: nn.Module, teacher: nn.Module) -> None:
+    """Give a student the weights of a teacher of its network, those of the label left out."""
+    own, taken = student.state_dict(), teacher.state_dict()
+    for name, value in own.items():
+        if name in taken:
+            value.copy_(taken[name][:, : value.shape[1]] if value.ndim > 1 else taken[name])
+
+
 NOISINGS = {"codes": LabelNoising, "edges": EdgeNoising, "regions": RegionNoising}
 
 

@@ -30,6 +30,7 @@ from labkit.training.assistance import (
     label_noising,
     noising_at,
     segmentation_loss_of,
+    take_weights,
     teaching_network,
     training_noising,
 )
@@ -154,6 +155,8 @@ def prepare(run: Run) -> Experiment:
     place = {"data_root": settings.data_root, "device": settings.device}
     teacher = load_experiment(run.teacher, threads=settings.threads, **place)
     experiment = replace(experiment, teacher=teacher)
+    if settings.start_from_teacher:
+        take_weights(experiment.network, teacher.network)
     distiller = prepare_distiller(experiment, distillation_noising(experiment))
     return replace(experiment, distiller=distiller)
 

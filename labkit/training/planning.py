@@ -118,41 +118,43 @@ def check_teacher(settings: Any, teacher: Run) -> None:
             f"expected {settings.dataset}.",
             names=["teacher"],
         )
-    if teacher.kind == "assisted":
-        check_code_compatibility(
-            settings.distillation_codes,
-            class_codes=teacher.settings.class_codes,
-            label_channels=teacher.settings.label_channels,
-            label_form=teacher.settings.label_form,
-        )
+    check_compatibility(settings, teacher.settings)
 
 
-def check_code_compatibility(
-    distillation_codes: str, *, class_codes: str, label_channels: int, label_form: str
-) -> None:
-    """Refuse class codes in distillation that an assisted teacher was not trained to read.
-
-    Args:
-        distillation_codes: "random" or "fixed", a student's setting.
-        class_codes, label_channels, label_form: the teacher's settings.
+def check_compatibility(student: Any, teacher: Any) -> None:
+    """Refuse a student's settings that those of its teacher do not allow.
 
     Raises:
-        SettingsError: fixed codes for a teacher of several channels or without class codes, or
-            random ones for a teacher that was trained with fixed ones.
+        SettingsError: fixed codes for a teacher of several channels or without class codes, random
+            ones for a teacher that was trained with fixed ones, or a start from the weights of
+            another network.
     """
-    if distillation_codes == "fixed" and label_form != "codes":
+    if student.start_from_teacher:
+        networks = [f"{of.architecture}/{of.encoder}" for of in (student, teacher)]
+        if networks[0] != networks[1]:
+            raise SettingsError(
+                f"setting start_from_teacher: got yes; the teacher's network is {networks[1]}, "
+                f"the student's {networks[0]}. Choose one network for both, or leave it out.",
+                names=["start_from_teacher"],
+            )
+    if teacher.kind == "assisted":
+        _check_codes(student.distillation_codes, teacher)
+
+
+def _check_codes(distillation_codes: str, teacher: Any) -> None:
+    if distillation_codes == "fixed" and teacher.label_form != "codes":
         raise SettingsError(
             "setting distillation_codes: got fixed, which are class codes; the teacher was "
-            f"trained with label_form={label_form}. Use random.",
+            f"trained with label_form={teacher.label_form}. Use random.",
             names=["distillation_codes"],
         )
-    if distillation_codes == "fixed" and label_channels > 1:
+    if distillation_codes == "fixed" and teacher.label_channels > 1:
         raise SettingsError(
             "setting distillation_codes: got fixed, which is one code; the teacher reads "
-            f"{label_channels} label channels. Use random.",
+            f"{teacher.label_channels} label channels. Use random.",
             names=["distillation_codes"],
         )
-    if distillation_codes == "random" and class_codes == "fixed":
+    if distillation_codes == "random" and teacher.class_codes == "fixed":
         raise SettingsError(
             "setting distillation_codes: got random; the teacher was trained with "
             "class_codes=fixed. Use fixed.",
