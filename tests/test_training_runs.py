@@ -18,6 +18,7 @@ from labkit.training.evaluate import evaluating
 from labkit.training.experiment import load_experiment
 from labkit.training.fit import fit
 from labkit.training.picture import FORMS, predict_images
+from labkit.training.preflight import data_fingerprint
 from labkit.training.scoring import evaluate_run
 from tests.training import student, teacher
 
@@ -203,3 +204,24 @@ def test_teacher_and_student_train_on_a_gpu_by_the_same_path(tmp_path, precision
     metrics = fit(taught)
     assert taught.run.manifest()["provenance"]["device"] == "cuda"
     assert math.isfinite(metrics["readings"]["image"]["miou"])
+
+
+def test_a_run_scored_on_test_trains_as_its_twin_and_is_scored_as_evaluate_scores(tmp_path):
+    on_val, on_test = student(tmp_path, **SHORT), student(tmp_path, score_split="test", **SHORT)
+    assert on_val.run.run_id != on_test.run.run_id
+    fit(on_val)
+    metrics = fit(on_test)
+    weights = [(one.run.folder / "model.safetensors").read_bytes() for one in (on_val, on_test)]
+    assert weights[0] == weights[1]
+    settings = EvaluateSettings(split="test", size=on_val.settings.val_size, runs=str(tmp_path))
+    evaluate_run(on_val.run.run_id, settings)
+    (path,) = (on_val.run.folder / "evaluations").glob("*.json")
+    scored = json.loads(path.read_text())
+    assert metrics["split"] == scored["split"] == "test"
+    assert metrics["readings"] == scored["readings"]
+
+
+def test_a_test_split_without_public_labels_scores_no_run(tmp_path):
+    settings = student(tmp_path, **SHORT).settings
+    with pytest.raises(DataError, match="its labels are not public"):
+        data_fingerprint(settings.replace(score_split="test", dataset="cityscapes"))

@@ -47,8 +47,10 @@ LATER_FIELDS = frozenset(
         "distillation_noisings",
         "label_dropout",
         "label_form",
+        "label_injection",
         "label_smoothing",
         "region_mean",
+        "score_split",
         "start_from_teacher",
         "weight_average",
     }
@@ -72,7 +74,10 @@ class TrainSettings(Settings):
         "", description='folder that holds the data sets; "": environment variable LABKIT_DATA'
     )
     train_size: Natural = Field(0, description="training images used, the first ones; 0: all")
-    val_size: Natural = Field(0, description="validation images used, the first ones; 0: all")
+    score_split: Literal["val", "test"] = Field(
+        "val", description="split that scores the run; test: confirms what was chosen on val"
+    )
+    val_size: Natural = Field(0, description="images scored, the first ones; 0: all")
     resize: Size = Field("native", description="size of a training image before the random zoom")
     score_size: Size = Field(
         "native", description="size of an image when scored; the label keeps its own"

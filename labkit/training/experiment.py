@@ -86,8 +86,8 @@ class Experiment:
 
     @cached_property
     def val_split(self) -> Split:
-        """Validation frames, opened at first use."""
-        return self.open_split("val", self.settings.val_size)
+        """Frames that score the run, opened at first use: those of `score_split`."""
+        return self.open_split(self.settings.score_split, self.settings.val_size)
 
     def open_split(self, split: str, size: int = 0) -> Split:
         """A split of the run's data set, the first `size` frames (0 = all)."""
@@ -259,7 +259,8 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
     noising = label_noising(settings, info.num_classes) if assisted else None
     label = {}
     if noising:
-        label = {"label_channels": settings.label_channels, "label_init": settings.label_init}
+        names = ("label_channels", "label_init", "label_injection")
+        label = {name: getattr(settings, name) for name in names}
     network = build_network(
         settings.architecture,
         settings.encoder,

@@ -157,7 +157,7 @@ def describe_distillers(experiment: Experiment) -> list[str]:
 def _write_outputs(experiment: Experiment, counts: Mapping[str, SplitCounts]) -> None:
     """Write metrics.json, frames.npz and model.safetensors."""
     folder, split = experiment.run.folder, experiment.val_split
-    metrics = metrics_record(experiment, counts, "val", split)
+    metrics = metrics_record(experiment, counts, experiment.settings.score_split, split)
     weights = exported_weights(experiment.network)
     weights = {name: value.cpu().contiguous() for name, value in weights.items()}
     write_bytes(folder / "model.safetensors", save(weights))

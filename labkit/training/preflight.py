@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from labkit.datasets import DatasetInfo, Split, dataset_info, open_split
+from labkit.datasets import DatasetInfo, Split, check_scored, dataset_info, open_split
 from labkit.errors import DataError, FileError
 from labkit.records import file_hash, read_json, runs_folder, write_json
 
@@ -25,17 +25,18 @@ def data_fingerprint(settings: Any, *, memory: MutableMapping | None = None) -> 
     on the way.
 
     Args:
-        settings: with dataset, data_root, train_size, val_size and runs.
+        settings: with dataset, data_root, train_size, score_split, val_size and runs.
         memory: keeps fingerprints of splits for the caller, where many runs share them.
 
     Raises:
-        DataError: a file is missing or malformed.
+        DataError: a file is missing or malformed, or the split is not to be scored.
     """
     info = dataset_info(settings.dataset, root=settings.data_root)
     cache = runs_folder(settings.runs) / ".preflight"
     memory = {} if memory is None else memory
     splits = []
-    for split, size in (("train", settings.train_size), ("val", settings.val_size)):
+    check_scored(info, settings.score_split)
+    for split, size in (("train", settings.train_size), (settings.score_split, settings.val_size)):
         key = (settings.dataset, split, settings.data_root, size, cache)
         if key not in memory:
             memory[key] = check_data_files(
