@@ -158,7 +158,7 @@ def test_generated_scenes_are_fingerprinted_by_content(monkeypatch):
 def test_class_names_and_normalisation_are_part_of_a_runs_data(monkeypatch):
     monkeypatch.setattr(preflight, "open_split", lambda *_, **__: Scenes())
     settings = SimpleNamespace(
-        dataset="streets", data_root="", train_size=3, val_size=3, runs="runs"
+        dataset="streets", data_root="", train_size=3, score_split="val", val_size=3, runs="runs"
     )
     values = []
     for change in ({}, {"class_names": ("a", "c")}, {"mean": (0.4, 0.5, 0.5)}):
