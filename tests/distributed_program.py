@@ -29,7 +29,15 @@ SETTINGS = {
 }
 
 
-def build(architecture, encoder, *, encoder_weights="none", label_init="normal", **options):
+def build(
+    architecture,
+    encoder,
+    *,
+    encoder_weights="none",
+    label_init="normal",
+    label_injection="stem",
+    **options,
+):
     """A network without batch statistics."""
     network = TinyNetwork(**options)
     network.norm = nn.Identity()

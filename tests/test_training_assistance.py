@@ -8,6 +8,7 @@ from labkit.training import loop
 from labkit.training.assistance import distillation_noising, noising_at, teaching_network
 from labkit.training.experiment import training_step
 from labkit.training.fit import fit
+from tests.tiny import TinyNetwork
 from tests.training import (
     Interrupted,
     equal,
@@ -154,3 +155,17 @@ def test_a_student_begins_with_its_teacher_s_weights_without_the_label_slice(tra
 def test_a_start_from_another_network_is_refused(trained):
     with pytest.raises(SettingsError, match="start_from_teacher: got yes"):
         taught_by(trained["plain"], start_from_teacher=True, encoder="resnet18")
+
+
+def test_the_label_at_every_stage_reaches_the_network(tmp_path, monkeypatch):
+    """The setting is handed to the network's builder; the id holds it."""
+    given = []
+
+    def recorded(architecture, encoder, *, encoder_weights, label_init, label_injection, **options):
+        given.append(label_injection)
+        return TinyNetwork(**options)
+
+    monkeypatch.setattr("labkit.training.experiment.build_network", recorded)
+    ids = {teacher(tmp_path, label_injection=where).run.run_id for where in ("stem", "stages")}
+    assert sorted(given) == ["stages", "stem"]
+    assert len(ids) == 2

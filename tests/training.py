@@ -29,7 +29,15 @@ class Interrupted(Exception):
 def tiny_networks():
     """Networks of four layers, in the module that imports this fixture."""
 
-    def build(architecture, encoder, *, encoder_weights="none", label_init="normal", **options):
+    def build(
+        architecture,
+        encoder,
+        *,
+        encoder_weights="none",
+        label_init="normal",
+        label_injection="stem",
+        **options,
+    ):
         return TinyNetwork(**options)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -61,6 +61,9 @@ class TeacherSettings(TrainSettings):
     label_dropout: float = Field(
         0, ge=0, le=1, description="share of the training images whose label channels are empty"
     )
+    label_injection: Literal["stem", "stages"] = Field(
+        "stem", description="where the label enters: the first convolution, or every stage too"
+    )
     label_init: Literal["normal", "zeros"] = Field(
         "normal", description="label slice of the first convolution: N(0, 0.1^2) or 0"
     )
