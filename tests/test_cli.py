@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import labkit
 from labkit.batch import commands, schedule
 from labkit.cli import app
+from labkit.cli.models import _pictures
 from labkit.errors import FileError, NotebookError, Stopped, TrainingError
 from labkit.settings.paths import project_root
 from tests.matrices import run_folder
@@ -180,6 +181,12 @@ def test_the_pictures_of_a_folder_are_predicted(complete_matrix, tmp_path):
     made = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert made == ["a-alone-ids.png", "b-alone-ids.png"]
     assert "holds no PNG" in call("predict", "x", tmp_path / "new" / "..", "--output", "y").stderr
+
+
+def test_predictions_beside_their_pictures_are_not_predicted(tmp_path):
+    for name in ("a.png", "a-of-assisted.png", "a-plain-overlay.png", "b-plain.png", "c.jpg"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in _pictures([tmp_path])] == ["a.png", "b-plain.png", "c.jpg"]
 
 
 def test_relative_pictures_and_a_debug_traceback(tmp_path, monkeypatch):

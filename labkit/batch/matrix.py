@@ -159,6 +159,13 @@ def _check_names(matrix: Matrix) -> Iterator[str]:
     """Names that refer to nothing."""
     if not matrix.teachers and not matrix.methods:
         yield "no teachers and no methods; expected some of either."
+    for name, values in matrix.teachers.items():
+        base = values.get("warm_start")
+        if base is not None and "warm_start" in matrix.teachers.get(str(base), {"warm_start": ""}):
+            yield (
+                f"teacher {echo(name)}: warm_start is {echo(base)}; expected the name of a plain "
+                "teacher of this file."
+            )
     for name, values in matrix.methods.items():
         for key in TAUGHT:
             if key in values and values[key] not in matrix.teachers:
@@ -186,7 +193,7 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
         "teacher": set(TeacherSettings.model_fields) | {"assisted"},
         "student": set(AssistedStudentSettings.model_fields) - {"distiller_options"},
     }
-    both = roles["teacher"] | roles["student"]
+    both = (roles["teacher"] | roles["student"]) - {"warm_start"}  # names a teacher of the file
     given: list[tuple[str, str, set[str]]] = []
     for full in matrix.settings:
         role, dot, name = full.partition(".")

@@ -91,6 +91,7 @@ class Inspection:
     def run_now(self, job: Job) -> Run | None:
         """As `run`, read again: a teacher trained meanwhile makes its student's run known."""
         if self.run(job) is None and job.teacher:
+            self.run_now(job.teacher)
             for known in (self._done, self._runs):
                 known.pop(job.teacher.key, None)
             self._runs.pop(job.key, None)

@@ -1,23 +1,12 @@
 """`labkit runs`, `compare`, `settings` and `networks`: lists."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from labkit.batch.exits import Debug, errors_explained
-from labkit.cli.options import Role, Set, values_of
+from labkit.cli.options import Kind, Role, Set, values_of
 from labkit.errors import SettingsError
-
-
-class Kind(StrEnum):
-    """Kinds of teachers and of students."""
-
-    assisted = "assisted"
-    plain = "plain"
-    alone = "alone"
-    of_plain = "of-plain"
-    of_assisted = "of-assisted"
 
 
 def runs(

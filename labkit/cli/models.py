@@ -1,5 +1,6 @@
 """`labkit evaluate`, `predict`, `export` and `explore`: what a complete run does."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +8,11 @@ from typing import Annotated
 import typer
 
 from labkit.batch.exits import Debug, errors_explained
-from labkit.cli.options import Set, values_of
+from labkit.cli.options import Kind, Set, values_of
 from labkit.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+PREDICTION = re.compile(rf"(.+?)-(?:{'|'.join(Kind)})(?:-ids|-overlay)?\.png")
 
 
 class Form(StrEnum):
@@ -77,12 +79,17 @@ def predict(
 
 
 def _pictures(paths: list[Path]) -> list[Path]:
-    """The files named, and in place of a folder its PNG and JPEG files by name."""
+    """The files named, and in place of a folder its PNG and JPEG files by name, without the
+    predictions beside their pictures.
+    """
     pictures: list[Path] = []
     for path in paths:
         files = [path]
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            stems = {file.stem for file in files}
+            named = {file: PREDICTION.fullmatch(file.name) for file in files}
+            files = [file for file in files if not (named[file] and named[file][1] in stems)]
         if not (files and all(file.is_file() for file in files)):
             what = "holds no" if path.is_dir() else "no such file; expected a"
             raise DataError(f"{path}: {what} PNG or JPEG picture.")

@@ -15,6 +15,16 @@ class Role(StrEnum):
     student = "student"
 
 
+class Kind(StrEnum):
+    """Kinds of teachers and of students."""
+
+    assisted = "assisted"
+    plain = "plain"
+    alone = "alone"
+    of_plain = "of-plain"
+    of_assisted = "of-assisted"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"labkit {labkit.__version__}")

@@ -177,10 +177,10 @@ def draw_teacher(state: TeacherState, experiment: Experiment, one: ReadFrame) ->
         )  # fmt: skip
 
     panels = (
-        _image_panel(state, one),
-        _channel_panel(after.label_channel),
         classes("label", truth, alt="True label", region=outline, hint="click a region to edit it"),
         classes("edited label", edited, alt=f"Label after the edit: {description}", region=outline),
+        _image_panel(state, one),
+        _channel_panel(after.label_channel),
         predicted("true label"),
         predicted("edited label"),
         _difference_panel("changed by the edit", ids["true label"], ids["edited label"]),

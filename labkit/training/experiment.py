@@ -24,6 +24,7 @@ from labkit.method import (
     teacher_step,
 )
 from labkit.networks import SegmentationNetwork, build_network
+from labkit.networks.doubling import use_doubling_blocks
 from labkit.records import Run
 from labkit.training.assistance import (
     distillation_noising,
@@ -154,9 +155,11 @@ def prepare(run: Run) -> Experiment:
         return experiment
     place = {"data_root": settings.data_root, "device": settings.device}
     teacher = load_experiment(run.teacher, threads=settings.threads, **place)
-    experiment = replace(experiment, teacher=teacher)
-    if settings.start_from_teacher:
+    if run.role == "teacher" or settings.start_from_teacher:
         take_weights(experiment.network, teacher.network)
+    if run.role == "teacher":
+        return experiment
+    experiment = replace(experiment, teacher=teacher)
     distiller = prepare_distiller(experiment, distillation_noising(experiment))
     return replace(experiment, distiller=distiller)
 
@@ -273,4 +276,5 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
     network = network.to(device, memory_format=torch.channels_last).eval()
     if device.type == "cpu":
         use_float32_depthwise(network)
+        use_doubling_blocks(network)
     return Experiment(run, info, network, noising, device, settings.precision)

@@ -13,6 +13,7 @@ from labkit.datasets.batches import Batch, TrainBatches
 from labkit.method import StepOutput
 from labkit.method.seeding import stream_generator, stream_seed
 from labkit.records import Run
+from labkit.training.allocator import keep_freed_memory
 from labkit.training.checkpoint import TrainedParts, load_checkpoint, save_checkpoint
 from labkit.training.device import autocast, explain_out_of_memory, to_device
 from labkit.training.distributed import ALONE, Ranks
@@ -52,6 +53,7 @@ def train(
         TrainingError: the loss is not finite, or memory ran out. The last checkpoint stays.
         FileError: log or checkpoint cannot be written.
     """
+    keep_freed_memory()
     settings = run.settings
     session = Session(step, parts, run, evaluation, device, ranks)
     start, facts = session.load()
