@@ -136,7 +136,7 @@ def expected(parameters):
 TURNED = {  # a slider, how often to press the right arrow, and the field and value that makes
     "noising": ("pixel noise std", 3, "pixel_std", 0.06),
     "teacher": ("frame", 2, "frame", 2),
-    "contribution": ("noisings averaged", 1, "noisings", 2),
+    "contribution": ("noisings", 1, "noisings", 2),
 }
 
 

@@ -98,7 +98,7 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
         Control(name="category", label="class", kind="choice", options=names),
         Control(name="region", label="region", kind="choice", options=tuple(REGIONS)),
         Control(name="attribution_layer", label="layer", kind="choice", options=("folded", "raw")),
-        Control(name="noisings", label="noisings averaged", low=1, high=16),
+        Control(name="noisings", label="noisings", low=1, high=16),
         Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
         Control(name="seed", label="seed", high=999),
         *shared_controls(),
