@@ -23,6 +23,7 @@ from labkit.method import (
     teacher_step,
 )
 from labkit.networks import build_network
+from labkit.networks.doubling import use_doubling_blocks
 from labkit.settings import make_settings
 from labkit.training.checkpoint import TrainedParts
 from labkit.training.depthwise import use_float32_depthwise
@@ -153,6 +154,7 @@ class Steps:
         network = network.to(self.device, memory_format=torch.channels_last)
         if self.device.type == "cpu":
             use_float32_depthwise(network)
+            use_doubling_blocks(network)
         return network
 
     def _session(self, step: Callable, parts: TrainedParts) -> Session:
