@@ -67,6 +67,11 @@ def test_headings_have_the_ids_of_repositories():
     assert 'id="what-a-run-guarantees"' in markdown_html("## What a `run` guarantees")
 
 
+def test_a_table_in_a_list_is_a_table():
+    page = parse(markdown_html("1. **Explore**:\n\n   | a | b |\n   |---|---|\n   | 1 | 2 |\n"))
+    assert page.tags.count("td") == 2
+
+
 def test_links_lead_to_pages_copies_or_nowhere(tmp_path):
     root = tmp_path / "project"
     (root / "texts").mkdir(parents=True)

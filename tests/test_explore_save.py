@@ -125,11 +125,12 @@ def test_the_beginning_of_a_run_s_id_is_enough(runs):
     assert state_from_options(explorer, {"run": "streets-teacher"}).run == explorer.state.run
 
 
-def test_what_a_click_does_stands_in_the_page_and_not_in_the_picture(runs):
+def test_what_a_click_does_stands_in_a_live_page_alone(runs):
     explorer = explorer_of("teacher", runs)
     view = explorer.draw(explorer.state)
     (label,) = [one for one in view.panels if one.title == "label"]
-    assert label.hint in view_html(view, name="teacher", renders=1)
+    assert label.hint in view_html(view, name="teacher", renders=1, live=True)
+    assert label.hint not in view_html(view, name="teacher", renders=1)
     without = replace(view, panels=tuple(replace(one, hint="") for one in view.panels))
     assert view_png(view) == view_png(without)
 

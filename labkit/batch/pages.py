@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 from latex2mathml.converter import convert
+from mistune.plugins.table import table_in_list
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from pygments.formatters import HtmlFormatter
@@ -60,8 +61,9 @@ class _Renderer(IPythonRenderer):
 
 def markdown_html(source: str) -> str:
     """Markdown with formulas between dollars as HTML."""
-    renderer = _Renderer(escape=False)
-    return MarkdownWithMath(renderer=renderer).render(source)
+    markdown = MarkdownWithMath(renderer=_Renderer(escape=False))
+    table_in_list(markdown)
+    return markdown.render(source)
 
 
 def notebook_html(notebook: Path) -> str:

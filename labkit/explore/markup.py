@@ -10,14 +10,15 @@ GRID = "display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));g
 SWATCH = "display:inline-block;width:12px;height:12px;margin-right:4px;border:1px solid #777"
 
 
-def view_html(view: View, *, name: str, renders: int) -> str:
+def view_html(view: View, *, name: str, renders: int, live: bool = False) -> str:
     """A view as HTML that needs neither script nor style sheet, takes its text colour from the page
     and wraps in a narrow one.
 
     Args:
         name, renders: kept as data attributes, so that a test in the page can count them.
+        live: clicks are answered, so hints to click are shown.
     """
-    figures = "".join(_figure(one) for one in view.panels)
+    figures = "".join(_figure(one, hint=one.hint if live else "") for one in view.panels)
     lines = "".join(f"<li>{html.escape(line)}</li>" for line in view.readout[1:])
     verdict = html.escape(view.readout[0]) if view.readout else ""
     return (
@@ -30,9 +31,9 @@ def view_html(view: View, *, name: str, renders: int) -> str:
     )
 
 
-def _figure(one: Panel) -> str:
+def _figure(one: Panel, *, hint: str) -> str:
     source = base64.b64encode(one.content).decode()
-    note = "".join(f" <span>{html.escape(text)}</span>" for text in (one.note, one.hint) if text)
+    note = "".join(f" <span>{html.escape(text)}</span>" for text in (one.note, hint) if text)
     width, height = one.size
     pointable = ' class="labkit-pointable"' if one.pointable else ""
     return (

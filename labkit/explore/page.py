@@ -112,7 +112,7 @@ class _Live:
         self._view = view
         with self._canvas.hold_sync():
             self._canvas.point = list(self._explorer.point(state))
-            self._canvas.html = view_html(view, name=name, renders=_renders[name])
+            self._canvas.html = view_html(view, name=name, renders=_renders[name], live=True)
             self._canvas.lines = self._explorer.commands(state)
         self._set_status("ready")
 

@@ -71,7 +71,7 @@ class Panel:
     """One picture: PNG bytes, a note under it, and its numbers as alternative text.
 
     Attributes:
-        hint: what a click does, under the picture in a page, not in a saved file.
+        hint: what a click does; shown where clicks are answered.
         pointable: the picture covers the frame, so that a point in it is one of the frame.
         over: PNG bytes of a second picture of the same size, to swipe between the two; b"": none.
     """
