@@ -33,7 +33,8 @@ class Matrix(Settings):
 
     A method is a student's settings; its `teacher` names one of `teachers`, and `as_long_as` one
     whose steps are added to the student's own: a student without a teacher at the same compute. A
-    teacher's `warm_start` names a plain one, whose weights it begins with. A network is `architecture/encoder`, or `recipe`.
+    teacher's `warm_start` names a plain one, whose weights it begins with. A network is
+    `architecture/encoder`, or `recipe`.
     """
 
     title: str = Field(description="one line, above the tables")
