@@ -17,7 +17,7 @@
 # **What you will learn**: how a student that sees the image alone is taught by a frozen teacher that may see the noised label, and
 # what it gains over the same student without a teacher.
 #
-# ![Predictions and errors of teachers and students on the same frames](../figures/streets/predictions.png)
+# ![Image, noised label and label; predictions of a teacher with its label and without, and of its student](../figures/streets/networks_seeds/hero.png)
 #
 # Words as in the glossary of [00](00_label_noising.ipynb).
 
