@@ -163,6 +163,7 @@ class Steps:
         return Session(step, parts, run, dict, self.device)
 
     def _bare(self, network: nn.Module, inputs: Tensor) -> None:
+        network.zero_grad(set_to_none=True)  # else gradients would add up, which takes time too
         with autocast(self.device, self.precision):
             logits = network(inputs).logits
         logits.mean().backward()
