@@ -222,7 +222,7 @@ def test_an_own_image_takes_the_frame_s_place_and_a_bad_file_is_explained(name, 
     before = notebook.settle(before)
     assert notebook.pictures()[0] != frames[0]
     upload(notebook, "its label", "ids.png", png(np.zeros((7, 7), np.uint8)))
-    notebook.page.wait_for_selector("text=expected the image's 40 x 80")
+    notebook.page.wait_for_selector("text=expected the picture's, (40, 80)")
     upload(notebook, "its label", "ids.png", png(np.zeros((40, 80), np.uint8)))
     before = notebook.settle(before)
     upload(notebook, "own image", "mine.png", b"no picture")
