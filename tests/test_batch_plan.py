@@ -143,17 +143,20 @@ def test_a_title_names_what_the_matrix_varies(planned):
 
 
 def test_training_sizes_are_an_axis_of_teachers_and_students(planned):
-    found = planned(train_sizes=[20, 40], settings={"val_size": 4, "precision": "fp32"})
+    sizes = {20: {}, 40: {"train_steps": 7}}
+    found = planned(train_sizes=sizes, settings={"val_size": 4, "precision": "fp32"})
     assert {"teacher plain (20 images) s0", "of assisted (40 images) s0"} <= by_title(found).keys()
     for line in (*found.teachers, *found.students):
         sizes = {job.resolved.train_size for job in line.jobs.values()}
         sizes |= {job.teacher.resolved.train_size for job in line.jobs.values() if job.teacher}
         assert {str(size) for size in sizes} == {line.labels["train_size"]}
+    assert by_title(found)["of assisted (40 images) s0"].resolved.train_steps == 7
+    assert by_title(found)["as long (40 images) s0"].resolved.train_steps == 7 + 7
 
 
 def test_training_sizes_beside_a_training_size_are_refused(planned):
     with pytest.raises(SettingsError, match="train_size: given beside train_sizes"):
-        planned(train_sizes=[20, 40])
+        planned(train_sizes={20: {}, 40: {}})
 
 
 def test_noise_that_does_not_reach_a_teacher_is_not_in_its_row(planned):

@@ -42,8 +42,8 @@ class Matrix(Settings):
         ["streets"], min_length=1, description="names of files in labkit/datasets"
     )
     seeds: list[StrictInt] = Field(min_length=1, description="every run is made for each")
-    train_sizes: list[StrictInt] = Field(
-        [], description="training images used, the first ones; none: as the settings have it"
+    train_sizes: dict[StrictInt, Values] = Field(
+        {}, description="training images used, the first ones, each with settings of its own"
     )
     runs: str = Field("runs", description="folder of run folders, from the project's root")
     figures: str = Field(
@@ -203,6 +203,8 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
         )
     noise = roles["teacher"] - set(TrainSettings.model_fields) - {"assisted"}
     given += [("noise", name, noise) for name in matrix.noise]
+    for size, values in matrix.train_sizes.items():
+        given += [(f"train_sizes {size}", name, both) for name in values]
     for who, values in matrix.teachers.items():
         given += [(f"teacher {echo(who)}", name, roles["teacher"]) for name in values]
     for who, values in matrix.methods.items():
@@ -228,8 +230,6 @@ def _check_axes(matrix: Matrix) -> Iterator[str]:
     """Values given twice, seeds out of range, and noise that changes no result."""
     names = ("datasets", "seeds", "teacher_networks", "student_networks")
     axes = {name: getattr(matrix, name) for name in names} | matrix.noise
-    if matrix.train_sizes:
-        axes["train_sizes"] = matrix.train_sizes
     for name, values in axes.items():
         if not values or len(set(values)) < len(values):
             yield f"{name}: got {echo(values)}; expected each value once, and at least one."

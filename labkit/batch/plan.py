@@ -74,7 +74,7 @@ class _Planner:
             dict(zip(matrix.noise, values, strict=True))
             for values in product(*matrix.noise.values())
         ]
-        sizes = matrix.train_sizes or [None]
+        sizes = matrix.train_sizes or {None: {}}
         networks = (matrix.student_networks, matrix.teacher_networks)
         axes = product(matrix.datasets, sizes, *networks, noises)
         return (_Cell(*cell) for cell in axes)
@@ -158,7 +158,9 @@ class _Planner:
         own = {
             name.partition(".")[2]: v for name, v in given.items() if name.startswith(f"{role}.")
         }
-        size = {} if cell.train_sizes is None else {"train_size": cell.train_sizes}
+        size = {}
+        if cell.train_sizes is not None:
+            size = {"train_size": cell.train_sizes} | self.matrix.train_sizes[cell.train_sizes]
         return {"dataset": cell.datasets, "runs": self.matrix.runs} | plain | own | size
 
     def _resolved(
