@@ -48,12 +48,12 @@ def shown(tmp_path_factory, runs):
         def show(name):
             if name not in opened:
                 one = lab.Notebook(browser, address, name, width=1280, height=800)
-                one.page.set_default_timeout(60_000)
                 one.command("application:toggle-left-area")
                 one.command("notebook:hide-cell-code")
                 assert one.run_all() == []
                 if name in NAMES:
                     one.settle(0)
+                one.page.set_default_timeout(60_000)  # all that was imported and drawn once
                 opened[name] = one
             opened[name].page.bring_to_front()
             return opened[name]
