@@ -123,3 +123,8 @@ def class_legend(figure: Figure, names: Sequence[str], palette: Sequence, *, col
         handles, [figure_text(name) for name in names], loc="lower center", ncols=columns,
         fontsize=SMALL, frameon=False, handlelength=1.2, columnspacing=1.2,
     )  # fmt: skip
+
+
+def row_height(usual: float, rows: int) -> float:
+    """Inches for a row of a picture: less than usual where there are many."""
+    return usual if rows <= 24 else 0.6 * usual

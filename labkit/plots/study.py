@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit.plots.colours import AXIS, FAMILIES, family, row_styles
-from labkit.plots.panels import SMALL, TITLE, WIDTH
+from labkit.plots.panels import SMALL, TITLE, WIDTH, row_height
 from labkit.records.text import figure_text
 
 LABELS = (
@@ -38,7 +38,7 @@ def gains_figure(gains: pd.DataFrame) -> Figure:
     figure, axes = plt.subplots(
         len(panels),
         1,
-        figsize=(WIDTH, 0.4 * sum(heights) + 0.8),
+        figsize=(WIDTH, row_height(0.4, len(gains)) * sum(heights) + 0.8),
         sharex=True,
         squeeze=False,
         height_ratios=heights,
@@ -63,7 +63,8 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
     """
     lines = first_baseline(gains).dropna(subset=["boundary_gain", "interior_gain"])
     names = row_names(lines)
-    figure, axis = plt.subplots(figsize=(WIDTH, 0.62 * len(lines) + 1.3), layout="constrained")
+    height = row_height(0.62, len(lines)) * len(lines) + 1.3
+    figure, axis = plt.subplots(figsize=(WIDTH, height), layout="constrained")
     heights = np.arange(len(lines))
     kinds = (("interior", "inside", 0.17, "o"), ("boundary", "near boundaries", -0.17, "D"))
     for region, label, shift, marker in kinds:

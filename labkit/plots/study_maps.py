@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from labkit.plots.colours import GAINS, SCORES
-from labkit.plots.panels import TITLE, WIDTH
+from labkit.plots.panels import TITLE, WIDTH, row_height
 from labkit.plots.study import baseline_name, first_baseline, row_names
 from labkit.records.text import figure_text
 
@@ -61,8 +61,9 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
         "student": (students.last_mean, SCORES),
         f"gain over\n{baseline_name(first)}": (difference, GAINS),
     }
+    height = row_height(0.36, len(names)) * len(names) + 1.1
     figure, axes = plt.subplots(
-        1, len(columns), figsize=(WIDTH, 0.36 * len(names) + 1.1), sharey=True, layout="constrained"
+        1, len(columns), figsize=(WIDTH, height), sharey=True, layout="constrained"
     )
     for axis, (title, (values, colours)) in zip(axes, columns.items(), strict=True):
         column = values.to_numpy(float)[:, None]

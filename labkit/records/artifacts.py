@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MANIFEST = "MANIFEST.json"
 FORMAT = "labkit-figures-1"
 DPI = 300  # of PNG: 2160 pixels for the width of a page's text
+TALL = 12  # inches: a taller PNG has half the dots, its PDF is sharp at any size
 LOCAL_PARAMETERS = ("data_root", "runs", "figures", "device", "threads")
 
 
@@ -57,7 +58,8 @@ def save_figure(
         (".pdf", {"Title": alt[:80], "CreationDate": None}),
     ):
         drawn = io.BytesIO()
-        figure.savefig(drawn, format=suffix[1:], dpi=DPI, metadata=metadata)
+        dpi = DPI if figure.get_figheight() <= TALL else DPI // 2
+        figure.savefig(drawn, format=suffix[1:], dpi=dpi, metadata=metadata)
         write_bytes(path.with_suffix(suffix), drawn.getvalue())
         record_artifact(
             path.with_suffix(suffix), caption=caption, alt=alt, runs=runs, parameters=parameters
