@@ -13,8 +13,7 @@ from torch import nn
 from labkit.training import experiment as experiment_module
 from labkit.training import loop
 from labkit.training.fit import fit
-from tests.tiny import TinyNetwork
-from tests.training import student, teacher
+from tests.training import build_tiny, student, teacher
 
 SETTINGS = {
     "batch_size": 6,
@@ -29,17 +28,9 @@ SETTINGS = {
 }
 
 
-def build(
-    architecture,
-    encoder,
-    *,
-    encoder_weights="none",
-    label_init="normal",
-    label_injection="stem",
-    **options,
-):
+def build(*names, **options):
     """A network without batch statistics."""
-    network = TinyNetwork(**options)
+    network = build_tiny(*names, **options)
     network.norm = nn.Identity()
     return network
 

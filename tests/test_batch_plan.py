@@ -157,6 +157,8 @@ def test_training_sizes_are_an_axis_of_teachers_and_students(planned):
 def test_training_sizes_beside_a_training_size_are_refused(planned):
     with pytest.raises(SettingsError, match="train_size: given beside train_sizes"):
         planned(train_sizes={20: {}, 40: {}})
+    with pytest.raises(SettingsError, match="train_size: given beside train_sizes"):
+        planned(train_sizes={20: {"train_size": 30}}, settings={"val_size": 4})
 
 
 def test_noise_that_does_not_reach_a_teacher_is_not_in_its_row(planned):

@@ -83,6 +83,19 @@ def test_of_many_classes_those_that_changed_most_are_drawn(gains):
     assert labels == [f"c{i}" for i in range(20, 60)]
 
 
+def test_of_many_methods_classes_go_across(gains):
+    methods = [
+        gains[:1].assign(method=f"m{i}", gain=float(i), **{"class": name})
+        for i in range(13)
+        for name in ("road", "car")
+    ]
+    figure = class_gains_figure(pd.concat(methods, ignore_index=True))
+    axis = figure.axes[0]
+    assert texts(axis.get_xticklabels()) == ["road", "car"]
+    assert texts(axis.get_yticklabels()) == [f"m{i}" for i in range(13)]
+    assert texts(axis.texts)[2:4] == ["+1.0", "+1.0"]
+
+
 def test_regions_show_every_row_over_its_first_baseline(gains):
     figure = plots.region_gains_figure(gains)
     figure.canvas.draw()

@@ -7,6 +7,7 @@ import pytest
 
 from labkit.plots import study as plots
 from labkit.plots import study_maps
+from labkit.study import figures
 from labkit.study.build import study_tables
 from labkit.study.figures import DRAWINGS, one_of_each_kind, save_study_figure
 from labkit.study.rows import Row, Study
@@ -76,6 +77,14 @@ def test_a_study_without_complete_runs_saves_nothing(tmp_path):
         text = save_study_figure(tables, name, tmp_path, draw, parameters={})
         assert text.startswith(f"{name}: not drawn; it needs")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_curves_than_can_be_told_apart_are_not_drawn(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "MOST_CURVES", 6)
+    tables = study_tables(study, draws=20)
+    name = "learning_curves"
+    text = save_study_figure(tables, name, tmp_path, DRAW[name], parameters={})
+    assert text.startswith("learning_curves: not drawn; it needs")
 
 
 def test_one_run_of_each_kind_is_shown(study):

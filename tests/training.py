@@ -25,23 +25,24 @@ class Interrupted(Exception):
     """Stands for a kill."""
 
 
+def build_tiny(
+    architecture,
+    encoder,
+    *,
+    encoder_weights="none",
+    label_init="normal",
+    label_injection="stem",
+    **options,
+):
+    """Stands for `build_network`: a network of four layers, whatever was asked for."""
+    return TinyNetwork(**options)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def tiny_networks():
     """Networks of four layers, in the module that imports this fixture."""
-
-    def build(
-        architecture,
-        encoder,
-        *,
-        encoder_weights="none",
-        label_init="normal",
-        label_injection="stem",
-        **options,
-    ):
-        return TinyNetwork(**options)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("labkit.training.experiment.build_network", build)
+        patch.setattr("labkit.training.experiment.build_network", build_tiny)
         yield
 
 

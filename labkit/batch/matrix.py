@@ -236,7 +236,8 @@ def _check_axes(matrix: Matrix) -> Iterator[str]:
     for seed in {min(matrix.seeds), max(matrix.seeds)}:
         if not 0 <= seed <= LARGEST_SEED:
             yield f"seeds: got {echo(seed)}; expected whole numbers from 0 to {LARGEST_SEED}."
-    given = (matrix.settings, *matrix.teachers.values(), *matrix.methods.values())
+    sizes, teachers, methods = matrix.train_sizes, matrix.teachers, matrix.methods
+    given = (matrix.settings, *sizes.values(), *teachers.values(), *methods.values())
     names = {name.rpartition(".")[2] for values in given for name in values}
     if matrix.train_sizes and "train_size" in names:
         yield "train_size: given beside train_sizes; expected one of them."

@@ -13,7 +13,9 @@ from labkit.plots.panels import TITLE, WIDTH, row_height
 from labkit.plots.study import baseline_name, first_baseline, row_names
 from labkit.records.text import figure_text
 
-MOST_CLASSES = 40  # that one figure can show
+MOST_CLASSES = 40  # that one figure can show, one below the other
+MOST_ACROSS = 12  # columns whose numbers can be read
+CELL = {"ha": "center", "va": "center", "fontsize": TITLE}
 NOISE_PANELS = (
     ("miou", "mIoU with the true label, percent"),
     ("reliance", "reliance (true minus foreign label), points"),
@@ -79,24 +81,32 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
 
 
 def class_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain in IoU of every class, a column per row of the study; bold: the interval leaves out 0.
+    """Gain in IoU of every class by row of the study; bold: the interval leaves out 0.
+
+    A column per row of the study, or per class where the study has more than 12 rows.
 
     Args:
         gains: of `study.class_gains_table`, of one data set. Where there are more than 40 classes,
-            those with the largest gains or losses are shown.
+            or 12 across, those with the largest gains or losses are shown.
     """
     rows = gains.assign(row=row_names(gains))
-    values = rows.pivot(index="class", columns="row", values="gain")
+    rows = rows.assign(sure=(rows.ci_low > 0) | (rows.ci_high < 0))
+    values, bold = (
+        rows.pivot(index="class", columns="row", values=name) for name in ("gain", "sure")
+    )
     classes, columns = list(dict.fromkeys(gains["class"])), list(dict.fromkeys(rows.row))
-    if len(classes) > MOST_CLASSES:
-        largest = values.abs().max(axis=1).nlargest(MOST_CLASSES).index
+    classes_across = len(columns) > MOST_ACROSS
+    most = MOST_ACROSS if classes_across else MOST_CLASSES
+    if len(classes) > most:
+        largest = values.abs().max(axis=1).nlargest(most).index
         classes = [name for name in classes if name in largest]
-    shown = values.reindex(index=classes, columns=columns)
-    sure = (rows.ci_low > 0) | (rows.ci_high < 0)
-    bold = rows.assign(sure=sure).pivot(index="class", columns="row", values="sure")
-    size = (WIDTH, 1.8 + 0.26 * len(classes))
+    values, bold = (table.reindex(index=classes, columns=columns) for table in (values, bold))
+    down, across = [figure_text(name) for name in classes], columns
+    if classes_across:
+        values, bold, down, across = values.T, bold.T, across, down
+    size = (WIDTH, 1.8 + row_height(0.26, len(down)) * len(down))
     figure, axis = plt.subplots(figsize=size, layout="constrained")
-    table = shown.to_numpy(float)
+    table = values.to_numpy(float)
     drawn = _heat_map(
         axis,
         table,
@@ -104,10 +114,10 @@ def class_gains_figure(gains: pd.DataFrame) -> Figure:
         _centred(table),
         form="{:+.1f}",
         missing="absent",
-        bold=bold.reindex(index=classes, columns=columns).to_numpy(bool),
+        bold=bold.to_numpy(bool),
     )
-    axis.set_xticks(range(len(columns)), columns, rotation=25, ha="right", rotation_mode="anchor")
-    axis.set_yticks(range(len(classes)), [figure_text(name) for name in classes])
+    axis.set_xticks(range(len(across)), across, rotation=25, ha="right", rotation_mode="anchor")
+    axis.set_yticks(range(len(down)), down)
     figure.colorbar(drawn, ax=axis, label=f"gain over {baseline_name(gains)}, points of IoU")
     return figure
 
@@ -141,7 +151,7 @@ def _heat_map(
     drawn = axis.imshow(values, cmap=colours, norm=norm, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
-            axis.text(column, row, missing, ha="center", va="center", color="0.35")
+            axis.text(column, row, missing, color="0.35", **CELL)
             if missing == "–":
                 box = {"fill": False, "hatch": "////", "ec": "0.7", "lw": 0}
                 axis.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, **box))
@@ -150,5 +160,5 @@ def _heat_map(
         weight = "bold" if bold is not None and bold[row, column] else "normal"
         colour = "black" if light else "white"
         text = form.format(round(value, 1) + 0.0)  # no -0.0
-        axis.text(column, row, text, ha="center", va="center", color=colour, weight=weight)
+        axis.text(column, row, text, color=colour, weight=weight, **CELL)
     return drawn

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MANIFEST = "MANIFEST.json"
 FORMAT = "labkit-figures-1"
 DPI = 300  # of PNG: 2160 pixels for the width of a page's text
-TALL = 12  # inches: a taller PNG has half the dots, its PDF is sharp at any size
+TALL = 10  # inches: a taller PNG has half the dots, its PDF is sharp at any size
 LOCAL_PARAMETERS = ("data_root", "runs", "figures", "device", "threads")
 
 

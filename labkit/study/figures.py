@@ -12,6 +12,8 @@ from labkit.records.run import Run
 from labkit.study.build import StudyTables
 from labkit.study.rows import Study, complete_runs
 
+MOST_CURVES = 30  # that can be told apart in one figure
+
 
 class Drawing(NamedTuple):
     """Arguments of one figure and its text."""
@@ -111,7 +113,8 @@ def _sizes(tables: StudyTables) -> list[Drawing]:
 
 
 def _curves(tables: StudyTables) -> list[Drawing]:
-    if tables.learning_curves.empty:
+    rows = len(tables.study.teachers) + len(tables.study.students)
+    if tables.learning_curves.empty or rows > MOST_CURVES:
         return []
     caption = (
         f"{tables.caption('learning_curves')} Mean over seeds; the band reaches from the lowest "
@@ -168,7 +171,7 @@ NEEDS = {
     "class_gains": "it needs a student and its baseline, complete for one seed",
     "region_gains": "it needs a student and its baseline, complete for one seed",
     "size_gains": "it needs gains for two training-set sizes",
-    "learning_curves": "it needs a complete run",
+    "learning_curves": f"it needs a complete run, and at most {MOST_CURVES} rows",
     "overview": "it needs a complete student with a teacher",
     "noise_diagram": "it needs teachers that vary class_std and pixel_std",
 }

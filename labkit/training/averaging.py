@@ -30,6 +30,8 @@ def averaged(network: nn.Module, average: AveragedModel | None) -> Iterator[None
     """The network has the averaged weights inside, and its own again afterwards."""
     own = {name: value.clone() for name, value in network.state_dict().items()} if average else {}
     take_average(network, average)
-    yield
-    if average:
-        network.load_state_dict(own)
+    try:
+        yield
+    finally:
+        if average:
+            network.load_state_dict(own)
