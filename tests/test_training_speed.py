@@ -1,4 +1,8 @@
-"""Resident frames and torch.compile: neither changes a run, and their faults are explained."""
+"""Resident frames, torch.compile and kept memory change no run; faults are explained."""
+
+import platform
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -38,6 +42,28 @@ def test_frames_that_do_not_fit_the_device_are_refused(tmp_path, monkeypatch):
 def test_resident_frames_have_no_workers(tmp_path):
     with pytest.raises(SettingsError, match="workers"):
         teacher(tmp_path, resident=True, workers=1)
+
+
+PAGES = """
+import resource, sys, torch
+from labkit.training.allocator import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for step in range(22):
+    if step == 2:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left alone")
+def test_freed_memory_is_used_again():
+    def new_pages(kept):
+        command = [sys.executable, "-c", PAGES, kept]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert new_pages("kept") < new_pages("returned") / 4
 
 
 def test_a_compilation_that_fails_is_reported_once_and_changes_nothing(
