@@ -139,6 +139,9 @@ save_study_figure(tables, "gains", folder, plots.gains_figure, **record)
 # %%
 save_study_figure(tables, "overview", folder, plots.overview_figure, **record)
 
+# %%
+save_study_figure(tables, "label_use", folder, plots.label_use_figure, **record)
+
 # %% [markdown]
 # With training sets of several sizes: for which amount of data does a teacher help?
 

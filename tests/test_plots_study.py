@@ -32,7 +32,7 @@ def gains():
     columns = ["method", "taught_by", "over", "n", "gain", "by_seed"]
     table = pd.DataFrame(lines, columns=columns).assign(**dict.fromkeys(LABELS, ""))
     table["reads"] = table["over_reads"] = "image"
-    table["train_frames"] = 400.0
+    table["train_frames"], table["pixels"] = 400.0, 20.0
     for region in ("ci", "boundary", "interior"):
         table[f"{region}_low"], table[f"{region}_high"] = table.gain - 0.5, table.gain + 0.5
         table[f"{region}_gain"] = table.gain
@@ -70,7 +70,7 @@ def test_class_gains_name_every_class_and_set_sure_ones_in_bold(gains):
     figure = class_gains_figure(table)
     figure.canvas.draw()
     axis = figure.axes[0]
-    assert texts(axis.get_yticklabels()) == list(names)
+    assert texts(axis.get_yticklabels()) == ["road (20 %)", "car (20 %)", "fence (20 %)"]
     assert texts(axis.get_xticklabels()) == ["of plain", "of assisted"]
     assert texts(axis.texts) == ["-0.9", "+0.8", "-0.9", "+0.8", "absent", "absent"]
     assert [text.get_weight() for text in axis.texts][:4] == ["bold", "bold", "normal", "normal"]
@@ -80,7 +80,7 @@ def test_of_many_classes_those_that_changed_most_are_drawn(gains):
     many = [gains[:1].assign(**{"class": f"c{i}", "gain": float(i)}) for i in range(60)]
     figure = class_gains_figure(pd.concat(many, ignore_index=True))
     labels = texts(figure.axes[0].get_yticklabels())
-    assert labels == [f"c{i}" for i in range(20, 60)]
+    assert labels == [f"c{i} (20 %)" for i in range(20, 60)]
 
 
 def test_of_many_methods_classes_go_across(gains):
@@ -91,7 +91,7 @@ def test_of_many_methods_classes_go_across(gains):
     ]
     figure = class_gains_figure(pd.concat(methods, ignore_index=True))
     axis = figure.axes[0]
-    assert texts(axis.get_xticklabels()) == ["road", "car"]
+    assert texts(axis.get_xticklabels()) == ["road (20 %)", "car (20 %)"]
     assert texts(axis.get_yticklabels()) == [f"m{i}" for i in range(13)]
     assert texts(axis.texts)[2:4] == ["+1.0", "+1.0"]
 
@@ -148,6 +148,19 @@ def test_an_overview_has_a_row_per_student_and_its_gain(gains):
     assert columns[0] == ["", "60.0", "70.0"]
     assert columns[2] == ["60.0", "59.1", "60.8"]
     assert columns[3] == ["", "-0.9", "+0.8"]
+
+
+def test_students_of_assisted_teachers_stand_over_the_use_of_the_label(gains):
+    students = pd.DataFrame({"method": ["alone", "of plain", "of assisted"]}).assign(
+        teacher_mean=[np.nan, 60.0, 70.0],
+        teacher_reliance_mean=[np.nan, np.nan, 17.0],
+        teacher_label_gain_mean=[np.nan, np.nan, 9.0],
+    )
+    figure = plots.label_use_figure(students, gains)
+    figure.canvas.draw()
+    places = [axis.collections[0].get_offsets().tolist() for axis in figure.axes]
+    assert places == [[[17.0, 0.8]], [[9.0, 0.8]], [[70.0, 0.8]]]
+    assert texts(figure.legends[0].get_texts()) == ["1 of assisted"]
 
 
 def test_names_hold_what_rows_of_a_method_differ_in_and_no_mathtext(gains):

@@ -16,6 +16,7 @@ from tests.fake_runs import scored
 DRAW = {
     "teacher_gains": plots.gains_figure,
     "gains": plots.gains_figure,
+    "label_use": plots.label_use_figure,
     "class_gains": study_maps.class_gains_figure,
     "region_gains": plots.region_gains_figure,
     "size_gains": plots.size_gains_figure,
@@ -35,13 +36,16 @@ def no_figure_left():
 def study(tmp_path_factory):
     """Plain and assisted teachers of two noises, and students alone and taught, of two sizes."""
     runs = tmp_path_factory.mktemp("runs")
-    noise, sizes = ((0.3, 0.0), (1.0, 0.1)), (50, 100)
+    noise, sizes = ((0.3, 0.0), (0.3, 0.1), (1.0, 0.0), (1.0, 0.1)), (50, 100)
     plain = scored(runs, miou={"image": 60.0}, assisted=False)
-    readings = {"true_label": 70.0, "foreign_label": 50.0, "zero_label": 55.0}
+    readings = {"true_label": 70.0, "zero_label": 55.0}
     assisted = [
-        scored(runs, miou=readings, class_std=code, pixel_std=pixel, near=7)
+        scored(
+            runs, miou={**readings, "foreign_label": 50.0 + code + pixel},
+            class_std=code, pixel_std=pixel, near=7,
+        )
         for code, pixel in noise
-    ]
+    ]  # fmt: skip
     teachers = [Row({"dataset": "streets", "method": "plain"}, {0: plain})]
     for (code, pixel), run in zip(noise, assisted, strict=True):
         text = f"class_std={code}, pixel_std={pixel}"
@@ -54,6 +58,9 @@ def study(tmp_path_factory):
         alone, taught = scored(runs, **options), scored(runs, teacher=plain, near=6, **options)
         students.append(Row(labels | {"method": "alone"}, {0: alone}, baseline=True))
         students.append(Row(labels | {"method": "of plain"}, {0: taught}))
+    for number, teacher in enumerate(assisted):
+        taught = scored(runs, teacher=teacher, near=6, **options)
+        students.append(Row(labels | {"method": f"of assisted {number}"}, {0: taught}))
     return Study("small", teachers, students)
 
 
@@ -66,7 +73,7 @@ def test_every_figure_is_saved_with_its_caption_and_runs(study, tmp_path, name):
     entry = manifest[files]
     assert "2 frames of val" in entry["caption"]
     assert entry["alt"]
-    assert len(entry["runs"]) == 7
+    assert len(entry["runs"]) == 13
     assert (tmp_path / files).with_suffix(".pdf").is_file()
 
 
@@ -90,5 +97,6 @@ def test_more_curves_than_can_be_told_apart_are_not_drawn(study, tmp_path, monke
 def test_one_run_of_each_kind_is_shown(study):
     runs = one_of_each_kind(study)
     names = ["plain teacher", "assisted teacher", "student alone", "student of plain"]
+    names.append("student of assisted")
     assert list(runs) == names
     assert runs["student alone"].settings.train_size == 50

@@ -86,6 +86,7 @@ def test_students_have_mean_deviation_and_compute_of_complete_runs_alone(study):
     assert table.teacher_reliance_std["of assisted"] == pytest.approx(2**0.5)
     assert pd.isna(table.teacher_mean["alone"])
     assert pd.isna(table.teacher_reliance_mean["of plain"])
+    assert table.teacher_label_gain_mean["of assisted"] == 16
     assert table.images["alone"] == 800
     assert table.device["waiting"] == ""
     blank = table.loc["waiting", ["last_mean", "best_mean", "seconds", "images"]]
@@ -169,6 +170,9 @@ def test_class_gains_name_every_class_and_leave_absent_ones_blank(study):
     one = table[table.method == "of plain"].set_index("class")
     assert one.gain["road"] == one.gain["car"] == pytest.approx(100 * (14 / 26 - 13 / 27))
     assert pd.isna(one.gain["sky"])
+    assert one.pixels.sum() == pytest.approx(100)
+    assert pd.isna(one.boundary["sky"])
+    assert one.boundary["road"] == one.boundary["car"] == 50
     empty = study._replace(students=[], compare=[])
     assert class_gains_table(empty, Resampler(DRAWS)).empty
 

@@ -24,6 +24,7 @@ from labkit.plots.frames import (
 from labkit.plots.sheet import sheet_figure
 from labkit.plots.study import (
     gains_figure,
+    label_use_figure,
     learning_curves_figure,
     region_gains_figure,
     size_gains_figure,
@@ -39,6 +40,7 @@ __all__ = [
     "gains_figure",
     "hero_figure",
     "label_share_figure",
+    "label_use_figure",
     "layers_figure",
     "learning_curves_figure",
     "library_figure",

@@ -1,4 +1,4 @@
-"""Gains with their intervals, by region and by training-set size, and mIoU along training."""
+"""Gains with their intervals, by region, training-set size and label use; mIoU along training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from labkit.plots.colours import AXIS, FAMILIES, family, row_styles
 from labkit.plots.panels import SMALL, TITLE, WIDTH, row_height
@@ -22,6 +23,11 @@ LABELS = (
     "train_size",
     "train_frames",
 )
+LABEL_USE = {
+    "teacher_reliance_mean": "teacher's reliance, points",
+    "teacher_label_gain_mean": "teacher's label gain, points",
+    "teacher_mean": "teacher's mIoU, percent",
+}
 READS = {"true_label": "true label", "foreign_label": "foreign label", "zero_label": "zero label"}
 
 
@@ -113,6 +119,40 @@ def size_gains_figure(gains: pd.DataFrame) -> Figure:
     axis.grid(alpha=0.3)
     _legend_below(figure, axis)
     return figure
+
+
+def label_use_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
+    """Students' gain over their teachers' reliance, label gain and mIoU, a number a student.
+
+    Args:
+        students, gains: as of `overview_figure`; students of assisted teachers are drawn.
+    """
+    points = label_use(students, gains)
+    size = (WIDTH, 3.0 + 0.17 * -(-len(points) // 3))
+    figure, axes = plt.subplots(1, len(LABEL_USE), figsize=size, sharey=True, layout="constrained")
+    for axis, (column, title) in zip(axes, LABEL_USE.items(), strict=True):
+        axis.scatter(points[column], points.gain, color=FAMILIES["assisted"][0])
+        for number, (use, gain) in enumerate(zip(points[column], points.gain, strict=True), 1):
+            axis.annotate(str(number), (use, gain), (3, 3), textcoords="offset points", size=SMALL)
+        axis.axhline(0, **AXIS)
+        correlation = points[column].rank().corr(points.gain.rank())
+        axis.set_xlabel(f"{title}\nSpearman's correlation {correlation:.2f}")
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel(f"gain over {baseline_name(first_baseline(gains))}, points")
+    lines = [f"{number} {name}" for number, name in enumerate(points.row, 1)]
+    handles = [Line2D([], [], ls="")] * len(lines)
+    legend = {"loc": "outside lower center", "ncols": 3, "handlelength": 0, "frameon": False}
+    figure.legend(handles, lines, fontsize=SMALL, **legend)
+    return figure
+
+
+def label_use(students: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
+    """Students of assisted teachers: row, gain and the columns of `LABEL_USE`."""
+    first = first_baseline(gains)
+    gain = dict(zip(row_names(first), first.gain, strict=True))
+    points = students.assign(row=row_names(students))
+    points = points.assign(gain=points.row.map(gain))
+    return points.dropna(subset=["gain", *LABEL_USE]).reset_index(drop=True)
 
 
 def learning_curves_figure(curves: pd.DataFrame) -> Figure:

@@ -101,7 +101,9 @@ def class_gains_figure(gains: pd.DataFrame) -> Figure:
         largest = values.abs().max(axis=1).nlargest(most).index
         classes = [name for name in classes if name in largest]
     values, bold = (table.reindex(index=classes, columns=columns) for table in (values, bold))
-    down, across = [figure_text(name) for name in classes], columns
+    pixels = dict(zip(rows["class"], rows.pixels, strict=True))
+    down = [f"{figure_text(name)} ({pixels[name]:.2g} %)" for name in classes]
+    across = columns
     if classes_across:
         values, bold, down, across = values.T, bold.T, across, down
     size = (WIDTH, 1.8 + row_height(0.26, len(down)) * len(down))

@@ -1,6 +1,7 @@
 """What the tables read of a complete run, each file once."""
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -99,6 +100,21 @@ def frame_counts(run: Run, reading: str) -> dict[str, Counts]:
             f"run {run.run_id}: frames.npz has no {error}; expected the counts of a complete run. "
             "Delete the run folder and train it again."
         ) from None
+
+
+def class_shares(counts: Mapping[str, Counts]) -> tuple[np.ndarray, np.ndarray]:
+    """Percent of the labelled pixels that are of each class, and of these near a boundary.
+
+    Args:
+        counts: of `frame_counts`.
+
+    Returns:
+        Two arrays (K,); the second is NaN for a class without pixels. It is large for thin and
+        small regions.
+    """
+    whole, boundary = (counts[name].labelled.sum(axis=0) for name in ("whole", "boundary"))
+    with np.errstate(invalid="ignore"):
+        return 100 * whole / whole.sum(), 100 * boundary / whole
 
 
 def labels_hash(counts: Counts) -> str:

@@ -13,6 +13,7 @@ from labkit.study.build import StudyTables
 from labkit.study.rows import Study, complete_runs
 
 MOST_CURVES = 30  # that can be told apart in one figure
+FEWEST_TEACHERS = 4  # whose use of the label says something about their students' gains
 
 
 class Drawing(NamedTuple):
@@ -132,13 +133,30 @@ def _overview(tables: StudyTables) -> list[Drawing]:
     return [Drawing((tables.students, tables.gains), tables.caption("gains"), alt)]
 
 
+def _label_use(tables: StudyTables) -> list[Drawing]:
+    students = tables.students
+    if not len(students) or students.teacher_reliance_mean.nunique() < FEWEST_TEACHERS:
+        return []
+    if tables.gains.gain.notna().sum() == 0:
+        return []
+    caption = (
+        f"{tables.caption('gains')} Spearman's rank correlation over the students of assisted "
+        "teachers; students of one teacher stand one above the other."
+    )
+    alt = "Three panels: gain over the teacher's reliance, label gain and mIoU, a point a student."
+    return [Drawing((students, tables.gains), caption, alt)]
+
+
 def _classes(tables: StudyTables) -> list[Drawing]:
     groups = list(tables.class_gains.groupby("dataset", sort=False))
     return [_class_drawing(tables, dataset, lines) for dataset, lines in groups]
 
 
 def _class_drawing(tables: StudyTables, dataset: str, lines: pd.DataFrame) -> Drawing:
-    caption = f"{tables.caption('class_gains')} Bold: the interval leaves out 0."
+    caption = (
+        f"{tables.caption('class_gains')} Bold: the interval leaves out 0. In brackets: percent "
+        "of the labelled pixels."
+    )
     alt = f"Heat map of the gain in IoU of every class of {dataset}, a column a method."
     return Drawing((lines,), caption, alt, suffix=f"_{dataset}")
 
@@ -163,6 +181,7 @@ DRAWINGS: dict[str, Callable[[StudyTables], list[Drawing]]] = {
     "size_gains": _sizes,
     "learning_curves": _curves,
     "overview": _overview,
+    "label_use": _label_use,
     "noise_diagram": _noise,
 }
 NEEDS = {
@@ -173,5 +192,6 @@ NEEDS = {
     "size_gains": "it needs gains for two training-set sizes",
     "learning_curves": f"it needs a complete run, and at most {MOST_CURVES} rows",
     "overview": "it needs a complete student with a teacher",
+    "label_use": f"it needs students of {FEWEST_TEACHERS} different assisted teachers",
     "noise_diagram": "it needs teachers that vary class_std and pixel_std",
 }

@@ -16,11 +16,18 @@ from labkit.study.bootstrap import (
     paired_gain,
     resampled_iou,
 )
-from labkit.study.counts import frame_counts, frames_per_block, labels_hash, train_frames
+from labkit.study.counts import (
+    class_shares,
+    frame_counts,
+    frames_per_block,
+    labels_hash,
+    train_frames,
+)
 from labkit.study.rows import Pair, Study, label_names, student_pairs, teacher_pairs
 from labkit.study.scores import labels_of
 
 DRAWS = 2000  # of the bootstrap behind every interval
+CLASS_VALUES = ("pixels", "boundary", "gain", "ci_low", "ci_high")
 
 
 class Scored(NamedTuple):
@@ -108,8 +115,9 @@ def class_gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
     """Gain of every class over the first baseline, for every other student row.
 
     Returns:
-        The row's labels, over, class, n, gain, ci_low, ci_high in points of IoU; NaN for a class
-        absent from label and prediction. Rows without a seed complete in both are left out.
+        The row's labels, over, class, pixels (percent of all labelled ones) and boundary (percent
+        of the class's pixels near a boundary), n, gain, ci_low, ci_high in points of IoU; NaN for
+        a class absent from label and prediction. Rows without a seed complete in both are left out.
     """
     names, lines, seen = label_names(study.students), [], set()
     for pair in student_pairs(study):
@@ -120,10 +128,11 @@ def class_gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
             continue
         resampler.check(pair)
         gains = paired_class_gains(*resampler.sides(pair), seed=resampler.seed)
-        for name, gain, low, high in zip(class_names(pair), *gains, strict=True):
+        counts = frame_counts(pair.row.runs[pair.seeds()[0]], pair.reading)
+        for name, *values in zip(class_names(pair), *class_shares(counts), *gains, strict=True):
             line = _labels(pair, names) | {"class": name, "n": len(pair.seeds())}
-            lines.append(line | {"gain": gain, "ci_low": low, "ci_high": high})
-    columns = [*names, "over", "class", "n", "gain", "ci_low", "ci_high"]
+            lines.append(line | dict(zip(CLASS_VALUES, values, strict=True)))
+    columns = [*names, "over", "class", "n", *CLASS_VALUES]
     return pd.DataFrame(lines, columns=columns)
 
 

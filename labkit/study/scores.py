@@ -19,7 +19,8 @@ def students_table(study: Study) -> pd.DataFrame:
         The labels; n complete of planned seeds; tried (settings tried, 0 = not counted); last_mean,
         last_std (mIoU in percent at the last step, ddof 1, NaN for one run); best_mean, best_std
         (maximum over each run's evaluations: chosen on the frames it is judged by); teacher_mean,
-        teacher_std (last mIoU of the teachers) and teacher_reliance_mean, teacher_reliance_std;
+        teacher_std (last mIoU of the teachers), the same of teacher_reliance and
+        teacher_label_gain (true minus foreign, true minus zero label; NaN for plain teachers);
         seconds (mean), total_seconds (with the teacher's), images (seen in training, mean),
         train_frames, device, revision, run_ids. NaN and "" where no run is complete.
     """
@@ -28,6 +29,7 @@ def students_table(study: Study) -> pd.DataFrame:
         "best": best,
         "teacher": _of_teacher(last),
         "teacher_reliance": _of_teacher(WITH_LABEL["reliance"]),
+        "teacher_label_gain": _of_teacher(WITH_LABEL["label_gain"]),
     }
     return _table(study.students, scores)
 
