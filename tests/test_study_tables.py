@@ -229,10 +229,16 @@ def test_a_study_without_complete_runs_has_dashes_and_no_gain(study):
     assert "No two complete rows" in tables.margins()
 
 
-def test_settings_tried_are_a_column_where_they_are_counted(study):
-    assert "tried" not in study_tables(study, draws=DRAWS).markdown("students")
-    rows = [row._replace(tried=4) for row in study.students]
-    assert "| tried |" in study_tables(study._replace(students=rows), draws=DRAWS).markdown("gains")
+def test_settings_tried_are_given_where_they_are_counted(study):
+    def markdown(*tried):
+        rows = zip(study.students, tried, strict=True)
+        students = [row._replace(tried=number) for row, number in rows]
+        tables = study_tables(study._replace(students=students), draws=DRAWS)
+        return tables.markdown("students")
+
+    assert "tried" not in markdown(0, 0, 0, 0)
+    assert "| tried |" in markdown(1, 4, 4, 4)
+    assert "tried 4." in markdown(4, 4, 4, 4)
 
 
 def test_tables_are_byte_identical_when_made_again(study, tmp_path):

@@ -69,6 +69,9 @@ class Matrix(Settings):
     compare: list[tuple[str, str]] = Field(
         [], description="pairs of methods: gain of the first over the second"
     )
+    tried: StrictInt = Field(
+        0, ge=0, description="settings tried until these were chosen; 0: not counted"
+    )
     attribution: bool = Field(False, description="run the attribution notebook after the tables")
     report: bool = Field(False, description="keep an executed notebook of every run")
 

@@ -195,6 +195,7 @@ class Inspection:
                 line.labels,
                 {seed: self.done(job) for seed, job in line.jobs.items()},
                 line.baseline,
+                self.matrix.tried,
             )
             for line in lines
         ]

@@ -60,7 +60,11 @@ READS = {
     "foreign_label": "foreign label",
     "zero_label": "zero label",
 }
-ONCE = ("images", "reads")  # said once below, as the labels are, where every row has the same
+ONCE = (
+    "images",
+    "reads",
+    "tried",
+)  # said once below, as the labels are, where every row has the same
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
