@@ -137,7 +137,7 @@ def test_two_files_of_one_name_have_their_own_receipts_and_see_overwritten_table
 
 
 def test_rows_hold_the_complete_runs_and_none_for_the_others(complete_matrix, tmp_path):
-    matrices.write(complete_matrix, runs=tmp_path / "runs", seeds=[0, 5])
+    matrices.write(complete_matrix, runs=tmp_path / "runs", seeds=[0, 5], tried=3)
     (run_folder(complete_matrix, "of plain s0") / "metrics.json").write_text("{}", encoding="utf-8")
     study = study_of(look(complete_matrix).matrix)
     made = {row.labels["method"]: row.runs for row in (*study.teachers, *study.students)}
@@ -146,6 +146,7 @@ def test_rows_hold_the_complete_runs_and_none_for_the_others(complete_matrix, tm
     assert all(runs[5] is None for runs in made.values())
     assert made["of assisted"][0].teacher.run_id == made["assisted"][0].run_id
     assert [row.baseline for row in study.students] == [True, False, False]
+    assert {row.tried for row in (*study.teachers, *study.students)} == {3}
 
 
 # jobs

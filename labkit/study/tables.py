@@ -60,11 +60,7 @@ READS = {
     "foreign_label": "foreign label",
     "zero_label": "zero label",
 }
-ONCE = (
-    "images",
-    "reads",
-    "tried",
-)  # said once below, as the labels are, where every row has the same
+ONCE = ("images", "reads", "tried")  # said once below where every row has the same, as labels are
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
