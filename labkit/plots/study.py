@@ -135,6 +135,7 @@ def label_use_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
         for number, (use, gain) in enumerate(zip(points[column], points.gain, strict=True), 1):
             axis.annotate(str(number), (use, gain), (3, 3), textcoords="offset points", size=SMALL)
         axis.axhline(0, **AXIS)
+        axis.margins(0.12)
         correlation = points[column].rank().corr(points.gain.rank())
         axis.set_xlabel(f"{title}\nSpearman's correlation {correlation:.2f}")
         axis.grid(alpha=0.3)
