@@ -67,9 +67,6 @@ class TeacherSettings(TrainSettings):
     label_init: Literal["normal", "zeros"] = Field(
         "normal", description="label slice of the first convolution: N(0, 0.1^2) or 0"
     )
-    warm_start: PathText = Field(
-        "", description="run id or folder of a complete plain teacher whose weights it begins with"
-    )
     consistency_weight: NonNegative = Field(0.1, description="weight of the dual-path consistency")
     consistency_distance: Literal["cwd", "kd"] = Field(
         "cwd", description="distance between the two paths"

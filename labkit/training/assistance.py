@@ -35,15 +35,12 @@ def segmentation_loss_of(settings: TrainSettings) -> Callable[..., Tensor]:
     return partial(soft_cross_entropy, **soft) if any(soft.values()) else cross_entropy
 
 
-def take_weights(network: nn.Module, other: nn.Module) -> None:
-    """Give a network the weights of another of its family; those of a label stay as they are."""
-    taken = other.state_dict()
-    for name, value in network.state_dict().items():
-        if name in taken and value.ndim > 1:
-            inputs = min(value.shape[1], taken[name].shape[1])  # a stem's with or without label
-            value[:, :inputs].copy_(taken[name][:, :inputs])
-        elif name in taken:
-            value.copy_(taken[name])
+def take_weights(student: nn.Module, teacher: nn.Module) -> None:
+    """Give a student the weights of a teacher of its network, those of the label left out."""
+    own, taken = student.state_dict(), teacher.state_dict()
+    for name, value in own.items():
+        if name in taken:
+            value.copy_(taken[name][:, : value.shape[1]] if value.ndim > 1 else taken[name])
 
 
 NOISINGS = {"codes": LabelNoising, "edges": EdgeNoising, "regions": RegionNoising}

@@ -155,11 +155,9 @@ def prepare(run: Run) -> Experiment:
         return experiment
     place = {"data_root": settings.data_root, "device": settings.device}
     teacher = load_experiment(run.teacher, threads=settings.threads, **place)
-    if run.role == "teacher" or settings.start_from_teacher:
-        take_weights(experiment.network, teacher.network)
-    if run.role == "teacher":
-        return experiment
     experiment = replace(experiment, teacher=teacher)
+    if settings.start_from_teacher:
+        take_weights(experiment.network, teacher.network)
     distiller = prepare_distiller(experiment, distillation_noising(experiment))
     return replace(experiment, distiller=distiller)
 
