@@ -4,15 +4,12 @@ import pytest
 import torch
 
 from labkit.errors import SettingsError
-from labkit.training import loop
-from labkit.training.assistance import distillation_noising, noising_at, teaching_network
+from labkit.training.assistance import distillation_noising, teaching_network
 from labkit.training.experiment import training_step
 from labkit.training.fit import fit
 from tests.tiny import TinyNetwork
 from tests.training import (
-    Interrupted,
     equal,
-    stop_at,
     student,
     teacher,
     tiny_networks,  # noqa: F401
@@ -50,64 +47,6 @@ def test_a_student_is_taught_by_the_mean_over_noisings(trained):
     assert channels.shape[1] == teaching_network(four).label_channels == 4
     assert terms(four)["ce"] == terms(taught_by(trained["assisted"]))["ce"]
     assert fit(four)["readings"].keys() == {"image"}
-
-
-def test_an_empty_label_in_training_and_in_teaching(trained):
-    """Dropped for every image it is the zero label; predictions never drop it."""
-    runs = trained["assisted"].run.folder.parent
-    never = teacher(runs, label_dropout=1.0)
-    silent = teacher(runs, label_scale=0)
-    assert terms(never) == terms(silent)
-    assert terms(never) != terms(teacher(runs))
-    assert never.noising == teacher(runs).noising
-    empty = taught_by(trained["assisted"], distillation_label_dropout=1.0)
-    zeros = torch.zeros(2, 1, 64, 64)
-    target = empty.train_batches[0].target
-    channels = distillation_noising(empty)(target, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(channels, zeros)
-    assert terms(empty)["cwd"] != terms(taught_by(trained["assisted"]))["cwd"]
-
-
-def test_the_label_fades_along_the_distillation(trained):
-    """Full at the first step, a quarter at the last of four, and no step depends on the others."""
-    fading, usual = (
-        taught_by(trained["assisted"], distillation_fade=True),
-        taught_by(trained["assisted"]),
-    )
-    assert terms(fading) == terms(usual)
-    last = distillation_noising(usual)
-    step = fading.train_batches[3].step
-    assert step.tolist() == [3, 3]
-    target = fading.train_batches[3].target
-    faded = noising_at(last, fading.settings, step)(
-        target, generator=torch.Generator().manual_seed(3)
-    )
-    torch.testing.assert_close(faded, last(target, generator=torch.Generator().manual_seed(3)) / 4)
-    assert terms(fading, step=3)["cwd"] != terms(usual, step=3)["cwd"]
-
-
-def test_a_resumed_run_with_a_fading_label_ends_with_the_same_weights(trained, monkeypatch):
-    values = {"distillation_fade": True, "distillation_noisings": 2, "checkpoint_every_steps": 2}
-    whole = taught_by(trained["assisted"], **values)
-    fit(whole)
-    for path in whole.run.folder.iterdir():
-        path.unlink()
-    with monkeypatch.context() as killed:
-        killed.setattr(loop.Session, "update", stop_at(4))
-        with pytest.raises(Interrupted):
-            fit(taught_by(trained["assisted"], **values))
-    resumed = taught_by(trained["assisted"], **values)
-    fit(resumed)
-    assert equal(weights(resumed), weights(whole))
-
-
-def test_a_student_is_taught_by_what_the_label_changes(trained):
-    values = {"distillation": "disagreement+cwd:1", "distillation_noisings": 2}
-    taught = taught_by(trained["assisted"], **values)
-    assert {"ce", "cwd", "disagreement"} == terms(taught).keys()
-    never = taught_by(trained["assisted"], distillation_label_dropout=1.0, **values)
-    assert terms(never)["disagreement"] == 0
-    assert terms(never)["cwd"] > 0
 
 
 @pytest.mark.parametrize("form", ["edges", "regions"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from labkit.method.label_forms import connected_regions
 from labkit.method.noising import IGNORE_INDEX
-from labkit.method.outputs import Outputs, at_least_float32, split_outputs, target_on_grid
+from labkit.method.outputs import Outputs, at_least_float32, target_on_grid
 
 Noising = Callable[..., Tensor]
 RGB = 3  # channels of the image, before the label's
@@ -25,26 +25,6 @@ def repeat_noising(noising: Noising, times: int) -> Noising:
         return torch.cat([noising(target, generator=generator) for _ in range(times)], dim=1)
 
     return repeated
-
-
-def drop_label(noising: Noising, share: float) -> Noising:
-    """A noising whose channels are empty (0) in a share of the images, drawn for each image."""
-
-    def dropped(target: Tensor, *, generator: torch.Generator) -> Tensor:
-        channels = noising(target, generator=generator)
-        drawn = torch.rand(len(target), generator=generator, device=generator.device)
-        return channels.masked_fill((drawn < share)[:, None, None, None], 0)
-
-    return dropped
-
-
-def scale_label(noising: Noising, share: Tensor) -> Noising:
-    """A noising whose channels are multiplied by a share for each image, (N,)."""
-
-    def scaled(target: Tensor, *, generator: torch.Generator) -> Tensor:
-        return noising(target, generator=generator) * share[:, None, None, None]
-
-    return scaled
 
 
 def target_as_channel(target: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -84,19 +64,6 @@ class MeanOverNoisings(ChangedTeacher):
         stages = zip(*(answer.features for answer in answers), strict=True)
         features = tuple(torch.stack(stage).mean(0) for stage in stages)
         return answers[0]._replace(logits=logits, features=features)
-
-
-class BesideZeroLabel(ChangedTeacher):
-    """Also answers without its label: the logits of empty channels are auxiliary, "zero_label"."""
-
-    def __init__(self, teacher: nn.Module) -> None:
-        super().__init__(teacher, label_channels=teacher.label_channels)
-
-    def forward(self, inputs: Tensor) -> Outputs:
-        images, channels = inputs[:, :RGB], inputs[:, RGB:]
-        empty = torch.cat([images, torch.zeros_like(channels)], dim=1)
-        outputs, without = split_outputs(self.teacher(torch.cat([inputs, empty])), 2)
-        return outputs._replace(auxiliary={"zero_label": without.logits})
 
 
 class RegionMean(ChangedTeacher):

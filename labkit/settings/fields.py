@@ -5,7 +5,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from labkit.distillers import OF_ASSISTED
 from labkit.settings.base import NonNegative, PathText, Temperature
 from labkit.settings.train import LATER_FIELDS, LOCAL_FIELDS, TrainSettings
 
@@ -57,9 +56,6 @@ class TeacherSettings(TrainSettings):
     )
     label_form: Literal["codes", "edges", "regions"] = Field(
         "codes", description="codes of classes, the label's edges alone, or codes of regions"
-    )
-    label_dropout: float = Field(
-        0, ge=0, le=1, description="share of the training images whose label channels are empty"
     )
     label_injection: Literal["stem", "stages"] = Field(
         "stem", description="where the label enters: the first convolution, or every stage too"
@@ -131,11 +127,6 @@ class DistilledStudentSettings(StudentSettings):
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
-        if self.kind == "of-plain" and any(name in self.distillation for name in OF_ASSISTED):
-            yield (
-                f"setting distillation: got {self.distillation!r}; "
-                f"{', '.join(sorted(OF_ASSISTED))} needs an assisted teacher, this one is plain."
-            )
         if self.kind == "of-assisted" and self.region_mean:
             yield (
                 "setting region_mean: got True; expected False, an assisted teacher reads the "
@@ -156,12 +147,6 @@ class AssistedStudentSettings(DistilledStudentSettings):
     )
     distillation_noisings: int = Field(
         1, ge=1, le=64, description="noisings over which the teacher's answer is averaged"
-    )
-    distillation_label_dropout: float = Field(
-        0, ge=0, le=1, description="share of the images whose label the teacher does not read"
-    )
-    distillation_fade: bool = Field(
-        False, description="the label scale falls linearly to 0 along the distillation"
     )
 
 

@@ -42,10 +42,7 @@ LOCAL_FIELDS = frozenset(
 LATER_FIELDS = frozenset(
     {
         "boundary_smoothing",
-        "distillation_fade",
-        "distillation_label_dropout",
         "distillation_noisings",
-        "label_dropout",
         "label_form",
         "label_injection",
         "label_smoothing",

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from labkit.distillers import OF_ASSISTED, parse_distillation
 from labkit.method import LabelNoising, cross_entropy, hard_pixel_cross_entropy
 from labkit.method.assistance import (
-    BesideZeroLabel,
     MeanOverNoisings,
     Noising,
     RegionMean,
-    drop_label,
     repeat_noising,
-    scale_label,
     target_as_channel,
 )
 from labkit.method.label_forms import EdgeNoising, RegionNoising
@@ -74,26 +70,6 @@ def distillation_noising(experiment: "Experiment") -> Noising | None:
     )
     if settings.distillation_noisings > 1:
         noising = repeat_noising(noising, settings.distillation_noisings)
-    if settings.distillation_label_dropout:
-        noising = drop_label(noising, settings.distillation_label_dropout)
-    return noising
-
-
-def training_noising(experiment: "Experiment") -> Noising:
-    """Noising an assisted teacher reads in its own training, which may leave the label out."""
-    noising, settings = experiment.noising, experiment.settings
-    return drop_label(noising, settings.label_dropout) if settings.label_dropout else noising
-
-
-def noising_at(noising: Noising | None, settings: TrainSettings, step: Tensor) -> Noising | None:
-    """A noising as it is at a step of the training.
-
-    Args:
-        noising: of the whole training.
-        step: (N,) int64, from 0, for each image of a batch.
-    """
-    if getattr(settings, "distillation_fade", False):
-        return scale_label(noising, 1 - step / settings.train_steps)
     return noising
 
 
@@ -107,6 +83,4 @@ def teaching_network(experiment: "Experiment") -> nn.Module | None:
         network = MeanOverNoisings(network, settings.distillation_noisings)
     if settings.region_mean:
         network = RegionMean(network)
-    if OF_ASSISTED & parse_distillation(settings.distillation).keys():
-        network = BesideZeroLabel(network)
     return network

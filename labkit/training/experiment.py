@@ -29,11 +29,9 @@ from labkit.records import Run
 from labkit.training.assistance import (
     distillation_noising,
     label_noising,
-    noising_at,
     segmentation_loss_of,
     take_weights,
     teaching_network,
-    training_noising,
 )
 from labkit.training.calibration import prepare_distiller
 from labkit.training.compiled import CompiledNetwork
@@ -221,7 +219,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
     network = CompiledNetwork(network) if settings.compile else network
     segmentation_loss = ranks.segmentation_loss(segmentation_loss_of(settings))
     if experiment.noising is not None:
-        noising = ranks.noising(training_noising(experiment))
+        noising = ranks.noising(experiment.noising)
         step = partial(
             teacher_step,
             consistency_weight=settings.consistency_weight,
@@ -242,7 +240,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         teacher,
         batch.images,
         batch.target,
-        noising_at(noising, settings, batch.step),
+        noising,
         experiment.distiller,
         generator=generator,
         segmentation_loss=segmentation_loss,
