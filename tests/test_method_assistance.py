@@ -9,6 +9,7 @@ from labkit.method import LabelNoising, Outputs
 from labkit.method.assistance import (
     MeanOverNoisings,
     RegionMean,
+    connected_regions,
     mean_logits,
     repeat_noising,
     target_as_channel,
@@ -95,6 +96,12 @@ def region_mean(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     images = torch.cat([logits, torch.zeros_like(logits[:, :1])], 1)
     channel = target_as_channel(target, generator=seeded())
     return RegionMean(FromImage())(torch.cat([images, channel], 1)).logits
+
+
+def test_connected_regions_by_hand():
+    """Class 0 in two regions that touch at a corner alone, class 1 in two, and void."""
+    target = torch.tensor([[[0, 0, 1], [1, 1, 0], [1, 1, 255]]])
+    assert connected_regions(target).tolist() == [[[0, 0, 1], [2, 2, 3], [2, 2, 4]]]
 
 
 def test_the_mean_over_two_regions_and_void_by_hand():

@@ -7,7 +7,6 @@ from labkit.errors import SettingsError
 from labkit.training.assistance import distillation_noising, teaching_network
 from labkit.training.experiment import training_step
 from labkit.training.fit import fit
-from tests.tiny import TinyNetwork
 from tests.training import (
     equal,
     student,
@@ -49,15 +48,6 @@ def test_a_student_is_taught_by_the_mean_over_noisings(trained):
     assert fit(four)["readings"].keys() == {"image"}
 
 
-@pytest.mark.parametrize("form", ["edges", "regions"])
-def test_a_teacher_of_another_form_of_label_trains_and_teaches(tmp_path, form):
-    assisted = teacher(tmp_path, label_form=form, train_steps=2)
-    assert fit(assisted)["readings"].keys() == {"true_label", "foreign_label", "zero_label"}
-    assert terms(taught_by(assisted))["cwd"] > 0
-    with pytest.raises(SettingsError, match=f"distillation_codes: got fixed.*label_form={form}"):
-        taught_by(assisted, distillation_codes="fixed")
-
-
 def test_the_regions_of_the_label_average_a_plain_teacher_s_answer(trained):
     rival, usual = taught_by(trained["plain"], region_mean=True), taught_by(trained["plain"])
     assert terms(rival)["ce"] == terms(usual)["ce"]
@@ -94,17 +84,3 @@ def test_a_student_begins_with_its_teacher_s_weights_without_the_label_slice(tra
 def test_a_start_from_another_network_is_refused(trained):
     with pytest.raises(SettingsError, match="start_from_teacher: got yes"):
         taught_by(trained["plain"], start_from_teacher=True, encoder="resnet18")
-
-
-def test_the_label_at_every_stage_reaches_the_network(tmp_path, monkeypatch):
-    """The setting is handed to the network's builder; the id holds it."""
-    given = []
-
-    def recorded(architecture, encoder, *, encoder_weights, label_init, label_injection, **options):
-        given.append(label_injection)
-        return TinyNetwork(**options)
-
-    monkeypatch.setattr("labkit.training.experiment.build_network", recorded)
-    ids = {teacher(tmp_path, label_injection=where).run.run_id for where in ("stem", "stages")}
-    assert sorted(given) == ["stages", "stem"]
-    assert len(ids) == 2

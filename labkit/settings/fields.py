@@ -22,13 +22,6 @@ __all__ = [
 ]
 
 
-IDLE_WITH = {  # label_form -> settings that do nothing with it
-    "codes": (),
-    "edges": ("class_codes", "class_std", "label_channels", "void_policy"),
-    "regions": ("class_codes",),
-}
-
-
 class PlainTeacherSettings(TrainSettings):
     """A teacher that reads the image alone."""
 
@@ -53,12 +46,6 @@ class TeacherSettings(TrainSettings):
     label_channels: int = Field(1, ge=1, le=64, description="independent codes per class")
     class_codes: Literal["random", "fixed"] = Field(
         "random", description="drawn for each image and path, or a fixed ramp over the classes"
-    )
-    label_form: Literal["codes", "edges", "regions"] = Field(
-        "codes", description="codes of classes, the label's edges alone, or codes of regions"
-    )
-    label_injection: Literal["stem", "stages"] = Field(
-        "stem", description="where the label enters: the first convolution, or every stage too"
     )
     label_init: Literal["normal", "zeros"] = Field(
         "normal", description="label slice of the first convolution: N(0, 0.1^2) or 0"
@@ -88,13 +75,6 @@ class TeacherSettings(TrainSettings):
                 f"setting class_std: got {self.class_std}, which does not apply: fixed codes are "
                 "not drawn. Use class_codes=random, or leave it out."
             )
-        for name in IDLE_WITH[self.label_form]:
-            if getattr(self, name) != self._default(name):
-                yield (
-                    f"setting {name}: got {getattr(self, name)}, which does not apply: "
-                    f"label_form={self.label_form} has no class codes. "
-                    "Use label_form=codes, or leave it out."
-                )
 
 
 class StudentSettings(TrainSettings):

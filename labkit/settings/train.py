@@ -43,8 +43,6 @@ LATER_FIELDS = frozenset(
     {
         "boundary_smoothing",
         "distillation_noisings",
-        "label_form",
-        "label_injection",
         "label_smoothing",
         "region_mean",
         "score_split",

@@ -15,7 +15,6 @@ from labkit.method.assistance import (
     repeat_noising,
     target_as_channel,
 )
-from labkit.method.label_forms import EdgeNoising, RegionNoising
 from labkit.method.soft_labels import soft_cross_entropy
 from labkit.settings import TeacherSettings, TrainSettings
 
@@ -39,12 +38,9 @@ def take_weights(student: nn.Module, teacher: nn.Module) -> None:
             value.copy_(taken[name][:, : value.shape[1]] if value.ndim > 1 else taken[name])
 
 
-NOISINGS = {"codes": LabelNoising, "edges": EdgeNoising, "regions": RegionNoising}
-
-
 def label_noising(settings: TeacherSettings, num_classes: int) -> LabelNoising:
     """What an assisted teacher reads when it is scored, and while it trains and teaches."""
-    return NOISINGS[settings.label_form](
+    return LabelNoising(
         num_classes=num_classes,
         class_std=settings.class_std,
         pixel_std=settings.pixel_std,

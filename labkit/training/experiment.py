@@ -258,7 +258,7 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
     noising = label_noising(settings, info.num_classes) if assisted else None
     label = {}
     if noising:
-        names = ("label_channels", "label_init", "label_injection")
+        names = ("label_channels", "label_init")
         label = {name: getattr(settings, name) for name in names}
     network = build_network(
         settings.architecture,

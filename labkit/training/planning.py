@@ -142,12 +142,6 @@ def check_compatibility(student: Any, teacher: Any) -> None:
 
 
 def _check_codes(distillation_codes: str, teacher: Any) -> None:
-    if distillation_codes == "fixed" and teacher.label_form != "codes":
-        raise SettingsError(
-            "setting distillation_codes: got fixed, which are class codes; the teacher was "
-            f"trained with label_form={teacher.label_form}. Use random.",
-            names=["distillation_codes"],
-        )
     if distillation_codes == "fixed" and teacher.label_channels > 1:
         raise SettingsError(
             "setting distillation_codes: got fixed, which is one code; the teacher reads "
