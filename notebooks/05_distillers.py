@@ -64,9 +64,6 @@ explore.show(explore.distiller(settings))
 #
 # Every term is a mean, over pixels, maps, elements or images, so that its value does not depend on the batch size. The weights are those
 # of public code, converted where that code divides by something else. `labkit distillers` prints the same table.
-#
-# Fifteen are of the field. `disagreement` is labkit's own: `cwd` that weighs each position by how much the label changes the teacher's
-# answer there. A teacher without such an answer, as on this map, makes it `cwd` of another temperature.
 
 # %%
 import pandas as pd

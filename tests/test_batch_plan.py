@@ -273,21 +273,3 @@ def test_planning_writes_nothing(planned, tmp_path):
 def test_keys_are_plain_file_names(planned):
     for job in planned(teacher_networks=["unet/tu-mobilenetv3_small_100"]).jobs:
         assert all(letter.isascii() and (letter.isalnum() or letter in "._-") for letter in job.key)
-
-
-def test_a_warm_start_waits_for_the_teacher_it_names(planned, faults):
-    warm = {"warm_start": "plain", "label_init": "zeros"}
-    methods = {"of warm": {"teacher": "warm"}}
-    found = by_title(planned(teachers={"warm": warm, **BASE["teachers"]}, methods=methods))
-    assert list(found)[-2:] == ["teacher warm s0", "of warm s0"]
-    assert found["teacher warm s0"].teacher == found["teacher plain s0"]
-    assert found["of warm s0"].teacher == found["teacher warm s0"]
-    assert found["teacher warm s0"].settings("ID")["warm_start"] == "ID"
-    cold = planned(teachers={"warm": {"label_init": "zeros"}, **BASE["teachers"]}, methods=methods)
-    assert by_title(cold)["teacher warm s0"].key != found["teacher warm s0"].key
-    for base in ("nobody", "warm"):
-        teachers = {"plain": {"assisted": False}, "warm": {"warm_start": base}}
-        (fault,) = faults(teachers=teachers, methods={})
-        assert "expected the name of a plain teacher" in fault
-    (fault,) = faults(teachers={"a": {}, "b": {"warm_start": "a"}}, methods={})
-    assert "warm_start: got an assisted teacher" in fault

@@ -64,14 +64,6 @@ def one_map_of_two_differs():
     return value("cwd", logits=(torch.zeros_like(teacher), teacher), temperature=2.0), by_hand
 
 
-@worked_out("disagreement")
-def one_map_of_two_differs_and_all_positions_weigh_the_same():
-    teacher = maps([2 * math.log(3), 0, 0, 0], [1, 1, 1, 1])
-    by_hand = 4 * kl((1 / 2, 1 / 6, 1 / 6, 1 / 6), (1 / 4,) * 4) / 2
-    pair = (torch.zeros_like(teacher), teacher)
-    return value("disagreement", logits=pair, temperature=2.0), by_hand
-
-
 @worked_out("standardised_kd")
 def two_classes_keep_only_their_order():
     """z of two classes is +-1/sqrt(2) whatever the logits; one pixel of four has another order."""

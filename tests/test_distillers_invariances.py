@@ -57,7 +57,6 @@ CSD, PSD = {"psd_weight": 0.0, "csd_weight": 1.0}, {"csd_weight": 0.0}
 UNSEEN = [
     ("kd", shift_per_pixel, {}),
     ("cwd", shift_per_map, {}),
-    ("disagreement", shift_per_map, {}),
     ("dkd", shift_per_pixel, {}),
     ("dist", shift_per_pixel, {}),
     ("standardised_kd", affine_per_pixel, {}),
@@ -77,7 +76,6 @@ UNSEEN = [
 SEEN = [
     ("kd", shift_per_map, {}),
     ("cwd", shift_per_pixel, {}),
-    ("disagreement", shift_per_pixel, {}),
     ("dkd", shift_per_map, {}),
     ("dist", shift_per_map, {}),
     ("standardised_kd", shift_per_map, {}),

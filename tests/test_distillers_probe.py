@@ -27,7 +27,6 @@ UNSEEN = {  # besides the order of the classes, which no distiller sees
     "standardised_kd": {POSITION, POSITION_SCALE, *SCALE, *PLACES},
     "dkd": {POSITION, *PLACES},
     "cwd": {CHANNEL, *PLACES},
-    "disagreement": {CHANNEL, *PLACES},
     "dist": {POSITION, *PLACES},
     "fitnet": PLACES,
     "pkd": {CHANNEL, CHANNEL_SCALE, *SCALE, SHUFFLED},

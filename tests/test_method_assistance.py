@@ -9,10 +9,9 @@ from labkit.method import LabelNoising, Outputs
 from labkit.method.assistance import (
     MeanOverNoisings,
     RegionMean,
-    drop_label,
+    connected_regions,
     mean_logits,
     repeat_noising,
-    scale_label,
     target_as_channel,
 )
 from tests.tiny import TinyNetwork, block_target, frozen, random_images, seeded
@@ -79,26 +78,6 @@ def test_the_mean_of_unlike_answers_is_finite():
     assert torch.isfinite(mean_logits(logits)).all()
 
 
-# an empty label
-
-
-def test_the_label_is_dropped_for_whole_images():
-    many = TARGET[:1].expand(200, -1, -1)
-    channels = drop_label(NOISING, 0.25)(many, generator=seeded())
-    given = NOISING(many, generator=seeded())
-    empty = (channels == 0).flatten(1).all(1)
-    assert 30 <= empty.sum() <= 70
-    assert torch.equal(channels[~empty], given[~empty])
-    assert not drop_label(NOISING, 1.0)(many, generator=seeded()).any()
-
-
-def test_a_share_of_the_label_for_each_image():
-    given = NOISING(TARGET, generator=seeded())
-    scaled = scale_label(NOISING, torch.tensor([1.0, 0.25]))(TARGET, generator=seeded())
-    assert torch.equal(scaled[0], given[0])
-    torch.testing.assert_close(scaled[1], given[1] / 4)
-
-
 # regions of the label
 
 
@@ -117,6 +96,12 @@ def region_mean(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     images = torch.cat([logits, torch.zeros_like(logits[:, :1])], 1)
     channel = target_as_channel(target, generator=seeded())
     return RegionMean(FromImage())(torch.cat([images, channel], 1)).logits
+
+
+def test_connected_regions_by_hand():
+    """Class 0 in two regions that touch at a corner alone, class 1 in two, and void."""
+    target = torch.tensor([[[0, 0, 1], [1, 1, 0], [1, 1, 255]]])
+    assert connected_regions(target).tolist() == [[[0, 0, 1], [2, 2, 3], [2, 2, 4]]]
 
 
 def test_the_mean_over_two_regions_and_void_by_hand():

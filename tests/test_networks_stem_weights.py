@@ -83,35 +83,6 @@ def test_an_encoder_whose_first_convolution_is_not_all_of_its_stem_is_refused(en
         build(encoder=encoder, label_channels=1)
 
 
-@pytest.mark.parametrize("architecture", ["unet", "fpn"])
-def test_the_label_enters_every_stage(architecture):
-    """With label slices of 0 nothing changes; else every stage's features do, each by its own."""
-    options = {"architecture": architecture, "label_channels": 2, "label_init": "zeros"}
-    stem, stages = build(**options), build(**options, label_injection="stages")
-    assert torch.equal(answer(stages, label=5.0), answer(stem, label=5.0))
-    inputs = torch.randn(1, 5, 96, 64, generator=torch.Generator().manual_seed(0))
-    before = stages(inputs).features
-    for injected in stages.injection.stages:
-        nn.init.constant_(injected.weight, 2.0)
-    after = stages(inputs).features
-    for f, g in zip(before, after, strict=True):
-        pooled = nn.functional.adaptive_avg_pool2d(inputs[:, 3:], f.shape[2:])
-        expected = 2 * pooled.sum(1, keepdim=True).expand_as(f)
-        torch.testing.assert_close(g - f, expected, rtol=1e-4, atol=1e-4)
-    assert not torch.equal(stages(inputs).logits, stem(inputs).logits)
-
-
-def test_injected_weights_follow_the_seed_and_leave_all_others_as_they_are():
-    one, other = (build(label_channels=1, label_injection="stages", seed=s) for s in (0, 0))
-    assert torch.equal(answer(one, label=1.0), answer(other, label=1.0))
-    plain = build(label_channels=1).state_dict()
-    state = one.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in plain.items())
-    assert {name.split(".")[0] for name in state.keys() - plain.keys()} == {"injection"}
-    with pytest.raises(SettingsError, match=r"setting encoder: mit_b0: .*stage without any"):
-        build(encoder="mit_b0", label_channels=1, label_injection="stages")
-
-
 # weights from files
 
 

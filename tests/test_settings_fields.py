@@ -168,8 +168,6 @@ def test_a_number_with_a_unit_gets_a_hint(text, has_unit):
         ({"hard_pixels": True, "label_smoothing": 0.1}, "label_smoothing"),
         ({"hard_pixels": True, "boundary_smoothing": 1}, "boundary_smoothing"),
         ({"class_codes": "fixed", "class_std": 2}, "class_std"),
-        ({"label_form": "regions", "class_codes": "fixed"}, "class_codes"),
-        ({"label_form": "edges", "label_channels": 2}, "label_channels"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(values, name):

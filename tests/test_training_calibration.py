@@ -50,7 +50,7 @@ def test_a_calibrated_term_has_the_gradient_of_the_cross_entropy(make):
     network, norms = experiment.network.train(), {"ce": 0.0, "at": 0.0}
     noising = distillation_noising(experiment)
     for step in range(4):
-        images, target, *_ = experiment.train_batches[step]
+        images, target, _ = experiment.train_batches[step]
         outputs = network(images)
         channel = noising(target, generator=torch.Generator().manual_seed(step))
         taught = experiment.teacher.network(torch.cat([images, channel], 1))

@@ -31,7 +31,6 @@ def build_tiny(
     *,
     encoder_weights="none",
     label_init="normal",
-    label_injection="stem",
     **options,
 ):
     """Stands for `build_network`: a network of four layers, whatever was asked for."""

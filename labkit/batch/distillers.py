@@ -27,17 +27,12 @@ def calibration_lines(values: Mapping[str, str]) -> Iterator[str]:
 
     Args:
         values: settings of a student: `teacher`, a complete run, and others; `distillation` names
-            the distillers, default all that any teacher can have. Weights in it do not matter.
+            the distillers, default all. Weights in it do not matter.
 
     Raises:
         LabkitError: by kind; nothing is written.
     """
-    from labkit.distillers import (
-        OF_ASSISTED,
-        available,
-        distiller_settings,
-        parse_distillation,
-    )
+    from labkit.distillers import available, distiller_settings, parse_distillation
     from labkit.training.calibration import BATCHES, measure
     from labkit.training.experiment import distillation_noising, plan_run, prepare
 
@@ -47,8 +42,7 @@ def calibration_lines(values: Mapping[str, str]) -> Iterator[str]:
             "(labkit runs lists them).",
             names=["teacher"],
         )
-    usual = "+".join(name for name in available() if name not in OF_ASSISTED)
-    names = list(parse_distillation(values.get("distillation") or usual))
+    names = list(parse_distillation(values.get("distillation") or "+".join(available())))
     text = "+".join(names)
     given = {name: value for name, value in values.items() if not name.endswith(".weight")}
     run = plan_run("student", given | {"distillation": text})

@@ -17,7 +17,7 @@ class Job:
         role: teacher or student.
         values: settings; a student's teacher is not among them.
         resolved: final settings.
-        teacher: the job whose run teaches this one, or whose weights this teacher begins with.
+        teacher: the job whose run teaches this one.
         noise: the matrix's noise that reaches a teacher, for people; "" where none does.
     """
 
@@ -42,8 +42,7 @@ class Job:
     def settings(self, teacher_id: str = "") -> dict[str, Any]:
         """What `labkit train` is given; the planned precision holds on any machine."""
         given = dict(self.values) | {"precision": self.resolved.precision}
-        name = "teacher" if self.role == "student" else "warm_start"
-        return given | ({name: teacher_id} if self.teacher else {})
+        return given | ({"teacher": teacher_id} if self.teacher else {})
 
     def command(self, teacher_id: str = "") -> str:
         """The plain command that makes this run."""

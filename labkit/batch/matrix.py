@@ -33,8 +33,7 @@ class Matrix(Settings):
 
     A method is a student's settings; its `teacher` names one of `teachers`, and `as_long_as` one
     whose steps are added to the student's own: a student without a teacher at the same compute. A
-    teacher's `warm_start` names a plain one, whose weights it begins with. A network is
-    `architecture/encoder`, or `recipe`.
+    network is `architecture/encoder`, or `recipe`.
     """
 
     title: str = Field(description="one line, above the tables")
@@ -163,13 +162,6 @@ def _check_names(matrix: Matrix) -> Iterator[str]:
     """Names that refer to nothing."""
     if not matrix.teachers and not matrix.methods:
         yield "no teachers and no methods; expected some of either."
-    for name, values in matrix.teachers.items():
-        base = values.get("warm_start")
-        if base is not None and "warm_start" in matrix.teachers.get(str(base), {"warm_start": ""}):
-            yield (
-                f"teacher {echo(name)}: warm_start is {echo(base)}; expected the name of a plain "
-                "teacher of this file."
-            )
     for name, values in matrix.methods.items():
         for key in TAUGHT:
             if key in values and values[key] not in matrix.teachers:
@@ -197,7 +189,7 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
         "teacher": set(TeacherSettings.model_fields) | {"assisted"},
         "student": set(AssistedStudentSettings.model_fields) - {"distiller_options"},
     }
-    both = (roles["teacher"] | roles["student"]) - {"warm_start"}  # names a teacher of the file
+    both = roles["teacher"] | roles["student"]
     given: list[tuple[str, str, set[str]]] = []
     for full in matrix.settings:
         role, dot, name = full.partition(".")

@@ -35,8 +35,7 @@ def execute_training(
     Raises:
         NotebookError: the notebook did not finish, or ended without a complete run.
     """
-    name = "teacher" if run.role == "student" else "warm_start"
-    given = dict(values) | ({name: run.teacher.run_id} if run.teacher else {})
+    given = dict(values) | ({"teacher": run.teacher.run_id} if run.teacher else {})
     try:
         execute(
             *_paths(role, executed),

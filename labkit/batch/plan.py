@@ -63,8 +63,7 @@ class _Planner:
             raise SettingsError("\n".join(f"matrix {name}, {fault}" for fault in self.faults))
         order = {seed: place for place, seed in enumerate(self.matrix.seeds)}
         jobs = sorted(
-            self.jobs.values(),
-            key=lambda j: (order[j.resolved.seed], j.role != "teacher", j.teacher is not None),
+            self.jobs.values(), key=lambda j: (order[j.resolved.seed], j.role != "teacher")
         )
         return Plan(jobs, *(list(lines.values()) for lines in self.lines.values()))
 
@@ -85,21 +84,17 @@ class _Planner:
         applies = settings_class("teacher", "assisted" if assisted else "plain").model_fields.keys()
         if own.get("class_codes") == "fixed":
             applies = applies - {"class_std"}  # fixed codes are not drawn
-        base = own.get("warm_start")
         shared = self._shared("teacher", cell) | cell.noise
         values = {key: value for key, value in shared.items() if key in applies} | own
         settings = self._resolved(f"teacher {name}", "teacher", values)
         if settings is None:
-            return None
-        begins_with = self._teacher(cell, str(base), seed) if base is not None else None
-        if begins_with and not self._compatible(f"teacher {name}", settings, begins_with):
             return None
         noise = {k: v for k, v in cell.noise.items() if k in applies and k not in own}
         shown = ", ".join(f"{key}={value}" for key, value in noise.items())
         title = self._title(
             f"teacher {name}", cell, seed, ("datasets", "train_sizes", "teacher_networks"), shown
         )
-        return self._job("teacher", title, values, settings, seed, begins_with, noise=shown)
+        return self._job("teacher", title, values, settings, seed, noise=shown)
 
     def _student(self, cell: _Cell, name: str, seed: int, teacher: Job | None) -> Job | None:
         """The student of a method; None where it or its teacher has faults, which are kept."""
@@ -182,7 +177,7 @@ class _Planner:
         return self.known[known]
 
     def _compatible(self, where: str, settings: Any, teacher: Job) -> bool:
-        """Whether a student's settings, or a warm start's, fit those of this teacher."""
+        """Whether a student's settings are such that this teacher can teach it."""
         try:
             check_compatibility(settings, teacher.resolved)
         except SettingsError as error:

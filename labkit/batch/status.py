@@ -82,7 +82,7 @@ class Inspection:
         Raises:
             DataError: a file is missing or malformed.
         """
-        names = ("dataset", "data_root", "train_size", "val_size", "runs")
+        names = ("dataset", "data_root", "train_size", "val_size", "score_split", "runs")
         key = ("data", *(getattr(job.resolved, name) for name in names))
         if key not in self.memory:
             self.memory[key] = data_fingerprint(job.resolved, memory=self.memory)
@@ -91,7 +91,6 @@ class Inspection:
     def run_now(self, job: Job) -> Run | None:
         """As `run`, read again: a teacher trained meanwhile makes its student's run known."""
         if self.run(job) is None and job.teacher:
-            self.run_now(job.teacher)
             for known in (self._done, self._runs):
                 known.pop(job.teacher.key, None)
             self._runs.pop(job.key, None)

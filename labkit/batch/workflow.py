@@ -39,6 +39,7 @@ class Workflow:
             self.matrix = read_matrix(matrix)
             self.inspection: Inspection = inspect(self.matrix, verify_weights=False)
             self.jobs: dict[str, Job] = {job.key: job for job in self.inspection.plan.jobs}
+            self.teacher_ids = {k: teacher_id(self.inspection, job) for k, job in self.jobs.items()}
         self.tables_key = key_of_last(self.matrix, TABLES)
         self.attribution_key = key_of_last(self.matrix, ATTRIBUTION)
 
@@ -63,7 +64,7 @@ class Workflow:
         return [f"{key}.json" for key in (*keys, *self.report_keys())]
 
     def teacher_receipts(self, key: str) -> list[str]:
-        """What a student, or a teacher with a warm start, waits for."""
+        """What a student waits for."""
         teacher = self.jobs[key].teacher
         return [f"{teacher.key}.json"] if teacher else []
 
@@ -91,8 +92,7 @@ class Workflow:
 
     def _settings(self, job: Job, threads: int) -> dict[str, Any]:
         """Threads change no run's id, so they are the scheduler's to give."""
-        with contextlib.chdir(self.folder):
-            return job.settings(teacher_id(self.inspection, job)) | {"threads": threads}
+        return job.settings(self.teacher_ids[job.key]) | {"threads": threads}
 
     def _line(self, words: list[str], settings: Mapping[str, Any], key: str) -> str:
         """Shell line; the shell becomes the job, so that the job's parent is the scheduler."""
@@ -106,11 +106,8 @@ class Workflow:
 
 
 def teacher_id(inspection: Inspection, job: Job) -> str:
-    """Run id of a job's teacher, known before it is trained; "" where there is none.
-
-    Of a teacher that begins with another's weights it is known once those are there.
-    """
-    teacher = inspection.run_now(job.teacher) if job.teacher else None
+    """Run id of a student's teacher, known before it is trained; "" where there is none."""
+    teacher = inspection.run(job.teacher) if job.teacher else None
     return teacher.run_id if teacher else ""
 
 

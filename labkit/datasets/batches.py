@@ -21,7 +21,6 @@ class Batch(NamedTuple):
     images: Tensor  # (N, 3, H, W) float32, normalised
     target: Tensor  # (N, H, W) int64, 255 = void
     index: Tensor  # (N,) int64, positions in the split
-    step: Tensor  # (N,) int64, the optimiser step that this batch is for, from 0
 
     def to(self, device: torch.device) -> "Batch":
         """Return the same batch on a device."""
@@ -81,7 +80,7 @@ class TrainBatches(Dataset):
             sample = self._augmented(i, step, slot)
             self.info.normalised(sample.image, out=images[n])
             target[n] = sample.target
-        return Batch(images, target, torch.tensor(index), torch.full((len(index),), step))
+        return Batch(images, target, torch.tensor(index))
 
     def loader(self, *, start: int, steps: int, workers: int = 0) -> DataLoader:
         """Return the batches of the steps start..steps-1, in order."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from labkit.method import Outputs
 
 SHARED = ("base", "calibrate", "combined", "probe")  # files of this folder that hold no distiller
-OF_ASSISTED = frozenset({"disagreement"})  # need a teacher that reads the label
 CALIBRATED = "calibrated"  # the weight that is measured on the run's own networks and batches
 
 

@@ -7,12 +7,13 @@ channels (N, C, H, W), a teacher is a module from images beside channels to Outp
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from scipy.ndimage import label
 from torch import Tensor, nn
 
-from labkit.method.label_forms import connected_regions
 from labkit.method.noising import IGNORE_INDEX
-from labkit.method.outputs import Outputs, at_least_float32, split_outputs, target_on_grid
+from labkit.method.outputs import Outputs, at_least_float32, target_on_grid
 
 Noising = Callable[..., Tensor]
 RGB = 3  # channels of the image, before the label's
@@ -25,26 +26,6 @@ def repeat_noising(noising: Noising, times: int) -> Noising:
         return torch.cat([noising(target, generator=generator) for _ in range(times)], dim=1)
 
     return repeated
-
-
-def drop_label(noising: Noising, share: float) -> Noising:
-    """A noising whose channels are empty (0) in a share of the images, drawn for each image."""
-
-    def dropped(target: Tensor, *, generator: torch.Generator) -> Tensor:
-        channels = noising(target, generator=generator)
-        drawn = torch.rand(len(target), generator=generator, device=generator.device)
-        return channels.masked_fill((drawn < share)[:, None, None, None], 0)
-
-    return dropped
-
-
-def scale_label(noising: Noising, share: Tensor) -> Noising:
-    """A noising whose channels are multiplied by a share for each image, (N,)."""
-
-    def scaled(target: Tensor, *, generator: torch.Generator) -> Tensor:
-        return noising(target, generator=generator) * share[:, None, None, None]
-
-    return scaled
 
 
 def target_as_channel(target: Tensor, *, generator: torch.Generator) -> Tensor:
@@ -84,19 +65,6 @@ class MeanOverNoisings(ChangedTeacher):
         stages = zip(*(answer.features for answer in answers), strict=True)
         features = tuple(torch.stack(stage).mean(0) for stage in stages)
         return answers[0]._replace(logits=logits, features=features)
-
-
-class BesideZeroLabel(ChangedTeacher):
-    """Also answers without its label: the logits of empty channels are auxiliary, "zero_label"."""
-
-    def __init__(self, teacher: nn.Module) -> None:
-        super().__init__(teacher, label_channels=teacher.label_channels)
-
-    def forward(self, inputs: Tensor) -> Outputs:
-        images, channels = inputs[:, :RGB], inputs[:, RGB:]
-        empty = torch.cat([images, torch.zeros_like(channels)], dim=1)
-        outputs, without = split_outputs(self.teacher(torch.cat([inputs, empty])), 2)
-        return outputs._replace(auxiliary={"zero_label": without.logits})
 
 
 class RegionMean(ChangedTeacher):
@@ -145,3 +113,27 @@ def mean_logits(logits: Tensor) -> Tensor:
     logits = at_least_float32(logits)
     taken_off = logits.logsumexp(2, keepdim=True)
     return (logits - taken_off).logsumexp(0) - math.log(len(logits)) + taken_off.mean(0)
+
+
+def connected_regions(ids: Tensor) -> Tensor:
+    """Numbers of the regions of equal ids, connected up, down, left and right.
+
+    Computed on the CPU by SciPy, on a grid with a cell between every two neighbours.
+
+    Args:
+        ids: (N, H, W) int64.
+
+    Returns:
+        (N, H, W) int64 on the same device, from 0 in each image.
+    """
+    values = ids.cpu().numpy()
+    n, height, width = values.shape
+    linked = np.zeros((n, 2 * height - 1, 2 * width - 1), dtype=bool)
+    linked[:, ::2, ::2] = True
+    linked[:, 1::2, ::2] = values[:, 1:] == values[:, :-1]
+    linked[:, ::2, 1::2] = values[:, :, 1:] == values[:, :, :-1]
+    neighbours = np.zeros((3, 3, 3), dtype=bool)  # of one image alone
+    neighbours[1, 1], neighbours[1, :, 1] = True, True
+    numbers = label(linked, neighbours)[0][:, ::2, ::2]
+    numbers = numbers - numbers.min((1, 2), keepdims=True)
+    return torch.from_numpy(numbers.astype(np.int64)).to(ids.device)

@@ -21,7 +21,6 @@ class SegmentationNetwork(nn.Module):
             "auxiliary", and they are no part of the exported weights.
         num_classes: K, without void.
         label_channels: inputs beyond RGB; 0 = reads the image alone.
-        injection: adds the label channels to every stage of the encoder; None = the stem alone.
         stride: input pixels per logit.
         auxiliary_weight: of the auxiliary heads' losses.
         left_over: names in the file of encoder weights that the encoder has no use for.
@@ -39,7 +38,6 @@ class SegmentationNetwork(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.segmentation_head = encoder, decoder, segmentation_head
         self.auxiliary = nn.ModuleDict()
-        self.injection: nn.Module | None = None
         self.num_classes, self.stride = num_classes, stride
         self.label_channels, self.auxiliary_weight = 0, 0.0
         self.left_over: tuple[str, ...] = ()
@@ -66,10 +64,7 @@ class SegmentationNetwork(nn.Module):
             )
         height, width = inputs.shape[2:]
         try:
-            padded_inputs = pad_sides(inputs)
-            features = self.encoder(padded_inputs)
-            if self.injection is not None:
-                features = [features[0], *self.injection(features[1:], padded_inputs[:, 3:])]
+            features = self.encoder(pad_sides(inputs))
             logits, auxiliary = self.decode(features)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):

@@ -14,7 +14,6 @@ from labkit.errors import SettingsError, nearest_name
 from labkit.method import stream_generator, stream_seed
 from labkit.networks.base import SegmentationNetwork
 from labkit.networks.encoders import check_encoder, has_imagenet_weights, imagenet_download
-from labkit.networks.injection import LabelInjection
 from labkit.networks.stem import widen_stem
 from labkit.networks.weights import load_encoder_weights
 
@@ -83,7 +82,6 @@ def build_network(
     label_channels: int = 0,
     encoder_weights: str = "none",
     label_init: Literal["normal", "zeros"] = "normal",
-    label_injection: Literal["stem", "stages"] = "stem",
     auxiliary_weight: float = 0.0,
     seed: int = 0,
 ) -> SegmentationNetwork:
@@ -98,7 +96,6 @@ def build_network(
         label_channels: 0 for students and plain teachers.
         encoder_weights: "none", "imagenet" (smp's or timm's download) or a file of tensors.
         label_init: see `widen_stem`.
-        label_injection: "stages" also adds the label channels to every stage of the encoder.
         auxiliary_weight: of the auxiliary heads' losses; 0 builds none.
         seed: of the weights; the global generator is left as it was.
 
@@ -113,12 +110,6 @@ def build_network(
         generator = stream_generator("label slice", seed)
         try:
             widen_stem(network.encoder, label_channels, label_init=label_init, generator=generator)
-            if label_injection == "stages":
-                widths = network.encoder.out_channels[1:]
-                with _seeded("label injection", seed):
-                    network.injection = LabelInjection(
-                        widths, label_channels, label_init=label_init
-                    )
         except ValueError as error:
             raise SettingsError(
                 f"setting encoder: {encoder}: {error}", names=["encoder"]

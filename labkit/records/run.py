@@ -38,8 +38,7 @@ class Run:
         folder: named by the run's id.
         settings: final, precision resolved. Loaded settings have defaults in local fields.
         identity: {"data", "weights", "teacher"}: content of the run's inputs.
-        teacher: the run that taught a student, or the plain one that an assisted teacher began
-            with; None also where its folder is gone.
+        teacher: the run that taught a student; None also where its folder is gone.
     """
 
     folder: Path

@@ -156,14 +156,10 @@ def _load_anew(folder: Path, loaded: Loaded) -> Run:
 
 def _settings(config: dict[str, Any], name: str, *, runs: str) -> TrainSettings:
     taught_by = config["identity"]["teacher"]
-    names = {"student": "teacher", "teacher": "warm_start"}
-    local = {"runs": runs}
-    if taught_by:
-        local[names[config["role"]]] = taught_by["run_id"]
+    local = {"runs": runs} | ({"teacher": taught_by["run_id"]} if taught_by else {})
     try:
         settings = settings_class(config["role"], config["kind"])
-        warm = taught_by and "warm_start" in settings.model_fields
-        if bool(taught_by) != ("teacher" in settings.model_fields) and not warm:
+        if bool(taught_by) != ("teacher" in settings.model_fields):
             raise damaged(name, "its kind and its teacher do not fit.", file="config.json")
         final = settings(**(config["settings"] | local))
         hashed_settings(final)  # refuses a precision that is not resolved

@@ -29,7 +29,7 @@ class _Record(BaseModel):
 
 
 class TeacherIdentity(_Record):
-    """The teacher a student was taught by, or the one a teacher began with the weights of.
+    """The teacher a student was taught by.
 
     Attributes:
         run_id: of the teacher.
@@ -48,7 +48,7 @@ class Identity(_Record):
     Attributes:
         data: fingerprint of the data set's files and description.
         weights: "" none, "imagenet", or SHA-256 of the file of encoder weights.
-        teacher: of a student or of a warm start, or None.
+        teacher: of a student, or None.
     """
 
     data: Annotated[str, Field(max_length=200)]

@@ -5,7 +5,6 @@ from typing import Literal
 
 from pydantic import Field
 
-from labkit.distillers import OF_ASSISTED
 from labkit.settings.base import NonNegative, PathText, Temperature
 from labkit.settings.train import LATER_FIELDS, LOCAL_FIELDS, TrainSettings
 
@@ -21,13 +20,6 @@ __all__ = [
     "TrainSettings",
     "settings_class",
 ]
-
-
-IDLE_WITH = {  # label_form -> settings that do nothing with it
-    "codes": (),
-    "edges": ("class_codes", "class_std", "label_channels", "void_policy"),
-    "regions": ("class_codes",),
-}
 
 
 class PlainTeacherSettings(TrainSettings):
@@ -55,20 +47,8 @@ class TeacherSettings(TrainSettings):
     class_codes: Literal["random", "fixed"] = Field(
         "random", description="drawn for each image and path, or a fixed ramp over the classes"
     )
-    label_form: Literal["codes", "edges", "regions"] = Field(
-        "codes", description="codes of classes, the label's edges alone, or codes of regions"
-    )
-    label_dropout: float = Field(
-        0, ge=0, le=1, description="share of the training images whose label channels are empty"
-    )
-    label_injection: Literal["stem", "stages"] = Field(
-        "stem", description="where the label enters: the first convolution, or every stage too"
-    )
     label_init: Literal["normal", "zeros"] = Field(
         "normal", description="label slice of the first convolution: N(0, 0.1^2) or 0"
-    )
-    warm_start: PathText = Field(
-        "", description="run id or folder of a complete plain teacher whose weights it begins with"
     )
     consistency_weight: NonNegative = Field(0.1, description="weight of the dual-path consistency")
     consistency_distance: Literal["cwd", "kd"] = Field(
@@ -95,13 +75,6 @@ class TeacherSettings(TrainSettings):
                 f"setting class_std: got {self.class_std}, which does not apply: fixed codes are "
                 "not drawn. Use class_codes=random, or leave it out."
             )
-        for name in IDLE_WITH[self.label_form]:
-            if getattr(self, name) != self._default(name):
-                yield (
-                    f"setting {name}: got {getattr(self, name)}, which does not apply: "
-                    f"label_form={self.label_form} has no class codes. "
-                    "Use label_form=codes, or leave it out."
-                )
 
 
 class StudentSettings(TrainSettings):
@@ -134,11 +107,6 @@ class DistilledStudentSettings(StudentSettings):
 
     def contradictions(self) -> Iterator[str]:
         yield from super().contradictions()
-        if self.kind == "of-plain" and any(name in self.distillation for name in OF_ASSISTED):
-            yield (
-                f"setting distillation: got {self.distillation!r}; "
-                f"{', '.join(sorted(OF_ASSISTED))} needs an assisted teacher, this one is plain."
-            )
         if self.kind == "of-assisted" and self.region_mean:
             yield (
                 "setting region_mean: got True; expected False, an assisted teacher reads the "
@@ -159,12 +127,6 @@ class AssistedStudentSettings(DistilledStudentSettings):
     )
     distillation_noisings: int = Field(
         1, ge=1, le=64, description="noisings over which the teacher's answer is averaged"
-    )
-    distillation_label_dropout: float = Field(
-        0, ge=0, le=1, description="share of the images whose label the teacher does not read"
-    )
-    distillation_fade: bool = Field(
-        False, description="the label scale falls linearly to 0 along the distillation"
     )
 
 

@@ -18,8 +18,7 @@ from labkit.settings.base import (
 )
 
 # Where and how fast a run happens, not what it computes: no part of a run's id or config.json.
-# For `teacher`, `warm_start` and a path in `encoder_weights` a run's identity holds the hash of
-# the content.
+# For `teacher` and a path in `encoder_weights` a run's identity holds the hash of the content.
 LOCAL_FIELDS = frozenset(
     {
         "data_root",
@@ -35,7 +34,6 @@ LOCAL_FIELDS = frozenset(
         "checkpoint_every_steps",
         "checkpoint_every_minutes",
         "teacher",
-        "warm_start",
     }
 )
 
@@ -44,12 +42,7 @@ LOCAL_FIELDS = frozenset(
 LATER_FIELDS = frozenset(
     {
         "boundary_smoothing",
-        "distillation_fade",
-        "distillation_label_dropout",
         "distillation_noisings",
-        "label_dropout",
-        "label_form",
-        "label_injection",
         "label_smoothing",
         "region_mean",
         "score_split",

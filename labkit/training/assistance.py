@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from labkit.distillers import OF_ASSISTED, parse_distillation
 from labkit.method import LabelNoising, cross_entropy, hard_pixel_cross_entropy
 from labkit.method.assistance import (
-    BesideZeroLabel,
     MeanOverNoisings,
     Noising,
     RegionMean,
-    drop_label,
     repeat_noising,
-    scale_label,
     target_as_channel,
 )
-from labkit.method.label_forms import EdgeNoising, RegionNoising
 from labkit.method.soft_labels import soft_cross_entropy
 from labkit.settings import TeacherSettings, TrainSettings
 
@@ -35,23 +30,17 @@ def segmentation_loss_of(settings: TrainSettings) -> Callable[..., Tensor]:
     return partial(soft_cross_entropy, **soft) if any(soft.values()) else cross_entropy
 
 
-def take_weights(network: nn.Module, other: nn.Module) -> None:
-    """Give a network the weights of another of its family; those of a label stay as they are."""
-    taken = other.state_dict()
-    for name, value in network.state_dict().items():
-        if name in taken and value.ndim > 1:
-            inputs = min(value.shape[1], taken[name].shape[1])  # a stem's with or without label
-            value[:, :inputs].copy_(taken[name][:, :inputs])
-        elif name in taken:
-            value.copy_(taken[name])
-
-
-NOISINGS = {"codes": LabelNoising, "edges": EdgeNoising, "regions": RegionNoising}
+def take_weights(student: nn.Module, teacher: nn.Module) -> None:
+    """Give a student the weights of a teacher of its network, those of the label left out."""
+    own, taken = student.state_dict(), teacher.state_dict()
+    for name, value in own.items():
+        if name in taken:
+            value.copy_(taken[name][:, : value.shape[1]] if value.ndim > 1 else taken[name])
 
 
 def label_noising(settings: TeacherSettings, num_classes: int) -> LabelNoising:
     """What an assisted teacher reads when it is scored, and while it trains and teaches."""
-    return NOISINGS[settings.label_form](
+    return LabelNoising(
         num_classes=num_classes,
         class_std=settings.class_std,
         pixel_std=settings.pixel_std,
@@ -77,26 +66,6 @@ def distillation_noising(experiment: "Experiment") -> Noising | None:
     )
     if settings.distillation_noisings > 1:
         noising = repeat_noising(noising, settings.distillation_noisings)
-    if settings.distillation_label_dropout:
-        noising = drop_label(noising, settings.distillation_label_dropout)
-    return noising
-
-
-def training_noising(experiment: "Experiment") -> Noising:
-    """Noising an assisted teacher reads in its own training, which may leave the label out."""
-    noising, settings = experiment.noising, experiment.settings
-    return drop_label(noising, settings.label_dropout) if settings.label_dropout else noising
-
-
-def noising_at(noising: Noising | None, settings: TrainSettings, step: Tensor) -> Noising | None:
-    """A noising as it is at a step of the training.
-
-    Args:
-        noising: of the whole training.
-        step: (N,) int64, from 0, for each image of a batch.
-    """
-    if getattr(settings, "distillation_fade", False):
-        return scale_label(noising, 1 - step / settings.train_steps)
     return noising
 
 
@@ -110,6 +79,4 @@ def teaching_network(experiment: "Experiment") -> nn.Module | None:
         network = MeanOverNoisings(network, settings.distillation_noisings)
     if settings.region_mean:
         network = RegionMean(network)
-    if OF_ASSISTED & parse_distillation(settings.distillation).keys():
-        network = BesideZeroLabel(network)
     return network

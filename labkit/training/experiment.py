@@ -29,11 +29,9 @@ from labkit.records import Run
 from labkit.training.assistance import (
     distillation_noising,
     label_noising,
-    noising_at,
     segmentation_loss_of,
     take_weights,
     teaching_network,
-    training_noising,
 )
 from labkit.training.calibration import prepare_distiller
 from labkit.training.compiled import CompiledNetwork
@@ -155,11 +153,9 @@ def prepare(run: Run) -> Experiment:
         return experiment
     place = {"data_root": settings.data_root, "device": settings.device}
     teacher = load_experiment(run.teacher, threads=settings.threads, **place)
-    if run.role == "teacher" or settings.start_from_teacher:
-        take_weights(experiment.network, teacher.network)
-    if run.role == "teacher":
-        return experiment
     experiment = replace(experiment, teacher=teacher)
+    if settings.start_from_teacher:
+        take_weights(experiment.network, teacher.network)
     distiller = prepare_distiller(experiment, distillation_noising(experiment))
     return replace(experiment, distiller=distiller)
 
@@ -223,7 +219,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
     network = CompiledNetwork(network) if settings.compile else network
     segmentation_loss = ranks.segmentation_loss(segmentation_loss_of(settings))
     if experiment.noising is not None:
-        noising = ranks.noising(training_noising(experiment))
+        noising = ranks.noising(experiment.noising)
         step = partial(
             teacher_step,
             consistency_weight=settings.consistency_weight,
@@ -244,7 +240,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         teacher,
         batch.images,
         batch.target,
-        noising_at(noising, settings, batch.step),
+        noising,
         experiment.distiller,
         generator=generator,
         segmentation_loss=segmentation_loss,
@@ -262,7 +258,7 @@ def _assemble(run: Run, *, auxiliary_weight: float) -> Experiment:
     noising = label_noising(settings, info.num_classes) if assisted else None
     label = {}
     if noising:
-        names = ("label_channels", "label_init", "label_injection")
+        names = ("label_channels", "label_init")
         label = {name: getattr(settings, name) for name in names}
     network = build_network(
         settings.architecture,

@@ -65,11 +65,9 @@ def check_settings(
     names: set[str] = set()
     values = dict(values)
     teacher = None
-    setting = "teacher" if role == "student" else "warm_start"
-    if values.get(setting):
+    if role == "student" and values.get("teacher"):
         with _collect(faults, names):
-            runs = str(values.get("runs", "runs"))
-            teacher = find_teacher(str(values[setting]), runs, setting=setting)
+            teacher = find_teacher(str(values["teacher"]), str(values.get("runs", "runs")))
         taught_by = teacher.kind if teacher else taught_by or "assisted"
     settings = None
     with _collect(faults, names):
@@ -86,8 +84,8 @@ def check_settings(
     return settings, teacher
 
 
-def find_teacher(name: str, runs: str, *, setting: str = "teacher") -> Run:
-    """A complete teacher by run id or folder, which a setting names.
+def find_teacher(name: str, runs: str) -> Run:
+    """A complete teacher by run id or folder.
 
     Raises:
         RecordError: no such run, or it is not complete.
@@ -96,14 +94,14 @@ def find_teacher(name: str, runs: str, *, setting: str = "teacher") -> Run:
     teacher = find_run(name, runs)
     if teacher.role != "teacher":
         raise SettingsError(
-            f"setting {setting}: {teacher.run_id} is a student; expected a teacher's run.",
-            names=[setting],
+            f"setting teacher: {teacher.run_id} is a student; expected a teacher's run.",
+            names=["teacher"],
         )
     if teacher.folder.resolve().parent != runs_folder(runs).resolve():
         raise SettingsError(
-            f"setting {setting}: {teacher.run_id} is in another runs folder; expected it beside "
-            "the new run. Copy it, or set runs.",
-            names=[setting],
+            f"setting teacher: {teacher.run_id} is in another runs folder; expected it beside the "
+            "student's. Copy it, or set runs.",
+            names=["teacher"],
         )
     return teacher
 
@@ -114,50 +112,36 @@ def check_teacher(settings: Any, teacher: Run) -> None:
     Raises:
         SettingsError: with both values.
     """
-    setting = "teacher" if settings.role == "student" else "warm_start"
     if teacher.settings.dataset != settings.dataset:
         raise SettingsError(
-            f"setting {setting}: {teacher.run_id} was trained on {teacher.settings.dataset}; "
+            f"setting teacher: {teacher.run_id} was trained on {teacher.settings.dataset}; "
             f"expected {settings.dataset}.",
-            names=[setting],
+            names=["teacher"],
         )
     check_compatibility(settings, teacher.settings)
 
 
-def check_compatibility(settings: Any, teacher: Any) -> None:
-    """Refuse settings of a student, or of a warm start, that those of the teacher do not allow.
+def check_compatibility(student: Any, teacher: Any) -> None:
+    """Refuse a student's settings that those of its teacher do not allow.
 
     Raises:
         SettingsError: fixed codes for a teacher of several channels or without class codes, random
             ones for a teacher that was trained with fixed ones, or a start from the weights of
-            another network or of an assisted teacher.
+            another network.
     """
-    warm = settings.role == "teacher"
-    if warm and teacher.kind == "assisted":
-        raise SettingsError(
-            "setting warm_start: got an assisted teacher; expected a plain one.",
-            names=["warm_start"],
-        )
-    if warm or settings.start_from_teacher:
-        setting = "warm_start" if warm else "start_from_teacher"
-        networks = [f"{of.architecture}/{of.encoder}" for of in (settings, teacher)]
+    if student.start_from_teacher:
+        networks = [f"{of.architecture}/{of.encoder}" for of in (student, teacher)]
         if networks[0] != networks[1]:
             raise SettingsError(
-                f"setting {setting}: its weights are those of {networks[1]}; expected the new "
-                f"network, {networks[0]}. Choose one for both, or leave it out.",
-                names=[setting],
+                f"setting start_from_teacher: got yes; the teacher's network is {networks[1]}, "
+                f"the student's {networks[0]}. Choose one network for both, or leave it out.",
+                names=["start_from_teacher"],
             )
     if teacher.kind == "assisted":
-        _check_codes(settings.distillation_codes, teacher)
+        _check_codes(student.distillation_codes, teacher)
 
 
 def _check_codes(distillation_codes: str, teacher: Any) -> None:
-    if distillation_codes == "fixed" and teacher.label_form != "codes":
-        raise SettingsError(
-            "setting distillation_codes: got fixed, which are class codes; the teacher was "
-            f"trained with label_form={teacher.label_form}. Use random.",
-            names=["distillation_codes"],
-        )
     if distillation_codes == "fixed" and teacher.label_channels > 1:
         raise SettingsError(
             "setting distillation_codes: got fixed, which is one code; the teacher reads "

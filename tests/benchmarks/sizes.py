@@ -89,8 +89,7 @@ class Steps:
         target = torch.randint(size.classes, shape, generator=generator)
         target[:, : size.height // 16] = IGNORE_INDEX
         images = torch.randn(shape[0], 3, *shape[1:], generator=generator)
-        index = torch.arange(size.images)
-        batch = Batch(images, target, index, torch.zeros_like(index))
+        batch = Batch(images, target, torch.arange(size.images))
         self.batch = batch.to(self.device)
 
     def teacher_calls(self) -> list[Callable[[], object]]:
