@@ -5,7 +5,7 @@ READY := .venv/.ready
 MATRICES := labkit/batch/matrices
 FIGURES := networks networks_seeds distillers label_channels precision
 
-.PHONY: demo figures study test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
+.PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
 demo: $(READY)  ## two teachers, three students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
@@ -13,11 +13,6 @@ demo: $(READY)  ## two teachers, three students, tables and maps on the embedded
 figures: $(READY)  ## tables and figures of these matrices, made anew; resumable, about 2 hours on 2 CPU cores
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done
 	$(BIN)/python -m labkit.study.readme
-
-study: $(READY)  ## figures/streets/{study,noise,ablations}: seeds, twins, intervals
-	$(BIN)/labkit matrix $(MATRICES)/streets.yaml
-	$(BIN)/labkit matrix $(MATRICES)/noise.yaml
-	$(BIN)/labkit matrix $(MATRICES)/ablations.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest

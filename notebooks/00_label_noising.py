@@ -17,7 +17,7 @@
 # **What you will learn**: what a teacher sees when its label is noised. Class ids become random codes, one scalar channel carries
 # them, and every pixel gets a little noise: regions survive, ids do not.
 #
-# ![A frame, its label, and the noised label channel](../figures/streets/noising.png)
+# ![A frame, its label, and the noised label channel](../figures/streets/noising/noising.png)
 #
 # | word | meaning |
 # |---|---|
