@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from labkit.errors import SettingsError
-from labkit.training.assistance import distillation_noising, teaching_network
 from labkit.training.experiment import training_step
 from labkit.training.fit import fit
 from tests.training import (
@@ -37,24 +36,6 @@ def terms(experiment, *, step=0):
     experiment.network.train()
     batch = experiment.train_batches[step]
     return training_step(experiment)(batch, torch.Generator().manual_seed(step)).terms
-
-
-def test_a_student_is_taught_by_the_mean_over_noisings(trained):
-    four = taught_by(trained["assisted"], distillation_noisings=4)
-    target = four.train_batches[0].target
-    channels = distillation_noising(four)(target, generator=torch.Generator().manual_seed(0))
-    assert channels.shape[1] == teaching_network(four).label_channels == 4
-    assert terms(four)["ce"] == terms(taught_by(trained["assisted"]))["ce"]
-    assert fit(four)["readings"].keys() == {"image"}
-
-
-def test_the_regions_of_the_label_average_a_plain_teacher_s_answer(trained):
-    rival, usual = taught_by(trained["plain"], region_mean=True), taught_by(trained["plain"])
-    assert terms(rival)["ce"] == terms(usual)["ce"]
-    assert terms(rival)["cwd"] != terms(usual)["cwd"]
-    assert fit(rival)["readings"].keys() == {"image"}
-    with pytest.raises(SettingsError, match="region_mean: got True"):
-        taught_by(trained["assisted"], region_mean=True)
 
 
 def test_a_student_alone_learns_from_soft_labels(tmp_path):

@@ -101,17 +101,6 @@ class DistilledStudentSettings(StudentSettings):
     start_from_teacher: bool = Field(
         False, description="it begins with its teacher's weights, without the label slice"
     )
-    region_mean: bool = Field(
-        False, description="a plain teacher's answer is averaged over each region of the label"
-    )
-
-    def contradictions(self) -> Iterator[str]:
-        yield from super().contradictions()
-        if self.kind == "of-assisted" and self.region_mean:
-            yield (
-                "setting region_mean: got True; expected False, an assisted teacher reads the "
-                "label itself. Take a plain teacher, or leave it out."
-            )
 
 
 class AssistedStudentSettings(DistilledStudentSettings):
@@ -124,9 +113,6 @@ class AssistedStudentSettings(DistilledStudentSettings):
     )
     distillation_pixel_std: NonNegative = Field(
         0.02, description="std of the pixel noise the teacher reads, units of the codes"
-    )
-    distillation_noisings: int = Field(
-        1, ge=1, le=64, description="noisings over which the teacher's answer is averaged"
     )
 
 

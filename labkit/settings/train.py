@@ -42,9 +42,7 @@ LOCAL_FIELDS = frozenset(
 LATER_FIELDS = frozenset(
     {
         "boundary_smoothing",
-        "distillation_noisings",
         "label_smoothing",
-        "region_mean",
         "score_split",
         "start_from_teacher",
         "weight_average",

@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from labkit.method import LabelNoising, cross_entropy, hard_pixel_cross_entropy
-from labkit.method.assistance import (
-    MeanOverNoisings,
-    Noising,
-    RegionMean,
-    repeat_noising,
-    target_as_channel,
-)
 from labkit.method.soft_labels import soft_cross_entropy
 from labkit.settings import TeacherSettings, TrainSettings
 
@@ -51,32 +44,13 @@ def label_noising(settings: TeacherSettings, num_classes: int) -> LabelNoising:
     )
 
 
-def distillation_noising(experiment: "Experiment") -> Noising | None:
-    """Noising an assisted teacher reads in distillation: its own, with the student's settings.
-
-    None for a plain teacher, unless its answer is averaged over the regions of the label.
-    """
+def distillation_noising(experiment: "Experiment") -> LabelNoising | None:
+    """Noising an assisted teacher reads in distillation: its own, with the student's settings."""
     teacher, settings = experiment.teacher, experiment.settings
     if teacher is None or teacher.noising is None:
-        return target_as_channel if teacher and settings.region_mean else None
-    noising = replace(
+        return None
+    return replace(
         teacher.noising,
         class_codes=settings.distillation_codes,
         pixel_std=settings.distillation_pixel_std,
     )
-    if settings.distillation_noisings > 1:
-        noising = repeat_noising(noising, settings.distillation_noisings)
-    return noising
-
-
-def teaching_network(experiment: "Experiment") -> nn.Module | None:
-    """The teacher of an experiment as its student is taught: (N, 3 + C, H, W) -> Outputs."""
-    teacher, settings = experiment.teacher, experiment.settings
-    if teacher is None:
-        return None
-    network = teacher.network
-    if teacher.noising is not None and settings.distillation_noisings > 1:
-        network = MeanOverNoisings(network, settings.distillation_noisings)
-    if settings.region_mean:
-        network = RegionMean(network)
-    return network

@@ -10,10 +10,8 @@ from labkit.distillers import build_distiller
 from labkit.distillers.base import Distiller
 from labkit.distillers.calibrate import Calibration, calibrate
 from labkit.errors import SettingsError
-from labkit.method import Outputs
-from labkit.method.assistance import Noising
+from labkit.method import LabelNoising, Outputs
 from labkit.method.seeding import stream_generator, stream_seed
-from labkit.training.assistance import teaching_network
 from labkit.training.device import autocast
 
 if TYPE_CHECKING:
@@ -23,7 +21,7 @@ BATCHES = 4  # of the run's training, from its first on
 EXAMPLE_SIDE = 64  # pixels, of the image that sizes a distiller's adapters
 
 
-def prepare_distiller(experiment: "Experiment", noising: Noising | None) -> Distiller:
+def prepare_distiller(experiment: "Experiment", noising: LabelNoising | None) -> Distiller:
     """The distillers that a student's settings name, on its device, with their weights.
 
     Args:
@@ -38,7 +36,7 @@ def prepare_distiller(experiment: "Experiment", noising: Noising | None) -> Dist
         settings.distillation,
         settings.distiller_options,
         student=_example_outputs(experiment, experiment.network),
-        teacher=_example_outputs(experiment, teaching_network(experiment)),
+        teacher=_example_outputs(experiment, experiment.teacher.network),
         seed=settings.seed,
     ).to(experiment.device)
     uncalibrated = [name for name, weight in distiller.weights.items() if math.isnan(weight)]
@@ -47,7 +45,9 @@ def prepare_distiller(experiment: "Experiment", noising: Noising | None) -> Dist
     return distiller
 
 
-def measure(experiment: "Experiment", noising: Noising | None, distillation: str) -> Calibration:
+def measure(
+    experiment: "Experiment", noising: LabelNoising | None, distillation: str
+) -> Calibration:
     """Gradient norms and proposed weights, a function of the run's settings and teacher.
 
     The student is at its initialisation; precision is that of the training.
@@ -71,7 +71,7 @@ def measure(experiment: "Experiment", noising: Noising | None, distillation: str
         try:
             return calibrate(
                 experiment.network,
-                teaching_network(experiment),
+                experiment.teacher.network,
                 ((batch.images, batch.target) for batch in batches),
                 noising,
                 distillation,

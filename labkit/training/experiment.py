@@ -31,7 +31,6 @@ from labkit.training.assistance import (
     label_noising,
     segmentation_loss_of,
     take_weights,
-    teaching_network,
 )
 from labkit.training.calibration import prepare_distiller
 from labkit.training.compiled import CompiledNetwork
@@ -233,7 +232,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
         return lambda batch, generator: step(
             network, batch.images, batch.target, noising, generator=generator
         )
-    teacher = teaching_network(experiment)
+    teacher = experiment.teacher.network if experiment.teacher else None
     noising = ranks.noising(distillation_noising(experiment))
     return lambda batch, generator: student_step(
         network,
