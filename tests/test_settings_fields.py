@@ -165,8 +165,6 @@ def test_a_number_with_a_unit_gets_a_hint(text, has_unit):
         ({"resize": "64x100", "scale_max": 1.2}, "crop_width"),
         ({"momentum": 0.5}, "momentum"),
         ({"class_codes": "fixed", "label_channels": 2}, "label_channels"),
-        ({"hard_pixels": True, "label_smoothing": 0.1}, "label_smoothing"),
-        ({"hard_pixels": True, "boundary_smoothing": 1}, "boundary_smoothing"),
         ({"class_codes": "fixed", "class_std": 2}, "class_std"),
     ],
 )

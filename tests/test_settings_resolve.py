@@ -205,7 +205,6 @@ def test_the_digest_covers_every_setting_but_the_local_ones(kind):
         "distillation": "kd:1", "distiller_options": {"cwd.temperature": 3.0}, "momentum": 0.5,
         "scale_min": 0.5, "brightness": 0.5, "dataset": "x", "recipe": "x", "architecture": "x",
         "encoder": "x", "runs": "x", "teacher": "x", "data_root": "x",
-        "label_smoothing": 0.5, "weight_average": 0.9,
         "score_split": "test",
     }  # fmt: skip
     for name, field in kind.model_fields.items():

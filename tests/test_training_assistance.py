@@ -38,16 +38,6 @@ def terms(experiment, *, step=0):
     return training_step(experiment)(batch, torch.Generator().manual_seed(step)).terms
 
 
-def test_a_student_alone_learns_from_soft_labels(tmp_path):
-    usual = terms(student(tmp_path))["ce"]
-    softer = [
-        terms(student(tmp_path, **values))["ce"]
-        for values in ({"label_smoothing": 0.2}, {"boundary_smoothing": 1.5})
-    ]
-    assert len({value.item() for value in (usual, *softer)}) == 3
-    assert fit(student(tmp_path, boundary_smoothing=1.5, train_steps=1))["readings"]
-
-
 @pytest.mark.parametrize("kind", ["assisted", "plain"])
 def test_a_student_begins_with_its_teacher_s_weights_without_the_label_slice(trained, kind):
     """With the label slice left out it answers as the teacher does where the label is empty."""

@@ -41,11 +41,8 @@ LOCAL_FIELDS = frozenset(
 # have the default of the class, so that those runs keep their ids. Loading fills the default in.
 LATER_FIELDS = frozenset(
     {
-        "boundary_smoothing",
-        "label_smoothing",
         "score_split",
         "start_from_teacher",
-        "weight_average",
     }
 )
 
@@ -91,12 +88,6 @@ class TrainSettings(Settings):
         0, description="weight of the auxiliary head's loss; 0: no auxiliary head"
     )
     hard_pixels: bool = Field(False, description="cross-entropy of the hardest pixels alone (OHEM)")
-    label_smoothing: float = Field(
-        0, ge=0, lt=1, description="share of every label that is spread evenly over the classes"
-    )
-    boundary_smoothing: float = Field(
-        0, ge=0, le=16, description="std of a Gaussian over the labels, pixels: soft boundaries"
-    )
     train_steps: Positive = Field(1200, description="optimiser steps")
     batch_size: Positive = Field(8, description="images per step")
     scoring_batch: Positive = Field(20, description="images scored together at most")
@@ -110,12 +101,6 @@ class TrainSettings(Settings):
     )
     warmup_steps: Natural = Field(30, description="linear warm-up, optimiser steps")
     poly_power: NonNegative = Field(0.9, description="learning rate: peak * (1 - step/steps)^power")
-    weight_average: float = Field(
-        0,
-        ge=0,
-        lt=1,
-        description="decay per step of the weights' average, which is scored; 0: none",
-    )
     boundary_width: Positive = Field(
         2, description="a pixel this near another class counts as boundary, pixels"
     )
@@ -163,12 +148,6 @@ class TrainSettings(Settings):
                         f"setting crop_{name}: got {crop} pixels; expected at most {largest}, "
                         f"the image's {name} (resize={self.resize}) at the largest zoom."
                     )
-        for name in ("label_smoothing", "boundary_smoothing"):
-            if self.hard_pixels and getattr(self, name):
-                yield (
-                    f"setting {name}: got {getattr(self, name)} with hard_pixels=yes; "
-                    "expected 0. Leave one of them out."
-                )
         if self.resident and self.workers:
             yield (
                 f"setting workers: got {self.workers} with resident=yes; "

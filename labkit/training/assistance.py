@@ -1,26 +1,15 @@
 """What a teacher reads and how it answers in training and teaching, by a run's settings."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import nn
 
-from labkit.method import LabelNoising, cross_entropy, hard_pixel_cross_entropy
-from labkit.method.soft_labels import soft_cross_entropy
-from labkit.settings import TeacherSettings, TrainSettings
+from labkit.method import LabelNoising
+from labkit.settings import TeacherSettings
 
 if TYPE_CHECKING:
     from labkit.training.experiment import Experiment
-
-
-def segmentation_loss_of(settings: TrainSettings) -> Callable[..., Tensor]:
-    """(logits, target, *, stride) -> scalar: what the main logits of a network learn."""
-    if settings.hard_pixels:
-        return hard_pixel_cross_entropy
-    soft = {name: getattr(settings, name) for name in ("label_smoothing", "boundary_smoothing")}
-    return partial(soft_cross_entropy, **soft) if any(soft.values()) else cross_entropy
 
 
 def take_weights(student: nn.Module, teacher: nn.Module) -> None:

@@ -14,7 +14,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 import labkit
 from labkit.errors import CheckpointError
@@ -27,14 +26,10 @@ TRAINING_PACKAGES = ("method", "distillers", "networks", "datasets", "settings",
 
 
 class TrainedParts(NamedTuple):
-    """What one optimiser trains: a network, and a distiller that may have adapters and queues.
-
-    The average follows the network and is not trained.
-    """
+    """What one optimiser trains: a network, and a distiller that may have adapters and queues."""
 
     network: nn.Module
     distiller: nn.Module | None = None
-    average: AveragedModel | None = None
 
     def parameters(self) -> list[nn.Parameter]:
         """Trainable parameters, in the order the optimiser keeps them."""

@@ -20,6 +20,8 @@ from labkit.method import (
     LabelNoising,
     Outputs,
     StepOutput,
+    cross_entropy,
+    hard_pixel_cross_entropy,
     student_step,
     teacher_step,
 )
@@ -29,7 +31,6 @@ from labkit.records import Run
 from labkit.training.assistance import (
     distillation_noising,
     label_noising,
-    segmentation_loss_of,
     take_weights,
 )
 from labkit.training.calibration import prepare_distiller
@@ -216,7 +217,9 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
     """
     settings, network = experiment.settings, experiment.network
     network = CompiledNetwork(network) if settings.compile else network
-    segmentation_loss = ranks.segmentation_loss(segmentation_loss_of(settings))
+    segmentation_loss = ranks.segmentation_loss(
+        hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
+    )
     if experiment.noising is not None:
         noising = ranks.noising(experiment.noising)
         step = partial(

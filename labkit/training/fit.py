@@ -10,7 +10,6 @@ from labkit.errors import FileError
 from labkit.networks.weights import some_names
 from labkit.records import Run, start_run, write_bytes, write_json
 from labkit.records.artifacts import save_arrays
-from labkit.training.averaging import averaged, moving_average, take_average
 from labkit.training.checkpoint import TrainedParts, drop_checkpoints
 from labkit.training.distributed import Ranks, process_group, synchronise_batch_norm
 from labkit.training.evaluate import SplitCounts, frame_arrays, metrics_record, score_split
@@ -81,16 +80,14 @@ def _lock(run: Run, ranks: Ranks) -> Iterator[None]:
 
 def _fit(experiment: Experiment, ranks: Ranks, watch: Callable[[], None]) -> dict[str, Any]:
     run, settings, network = experiment.run, experiment.settings, experiment.network
-    average = moving_average(network, settings.weight_average)
     counts: dict[str, SplitCounts] = {}  # of the latest evaluation; the last is at the last step
 
     def evaluation() -> dict[str, float]:
-        with averaged(network, average):
-            ranks.share_buffers(network)
-            split, workers = experiment.val_split, settings.workers
-            counts.update(score_split(experiment, split, workers=workers, ranks=ranks))
-            if ranks.first:
-                watch()
+        ranks.share_buffers(network)
+        split, workers = experiment.val_split, settings.workers
+        counts.update(score_split(experiment, split, workers=workers, ranks=ranks))
+        if ranks.first:
+            watch()
         return {reading: split_counts.scores().miou for reading, split_counts in counts.items()}
 
     if ranks.first:
@@ -102,7 +99,7 @@ def _fit(experiment: Experiment, ranks: Ranks, watch: Callable[[], None]) -> dic
         synchronise_batch_norm(network, experiment.device, ranks)
         train(
             training_step(experiment, ranks),
-            TrainedParts(network, experiment.distiller, average),
+            TrainedParts(network, experiment.distiller),
             ranks.batches(experiment.train_batches),
             run=run,
             evaluation=evaluation,
@@ -112,7 +109,6 @@ def _fit(experiment: Experiment, ranks: Ranks, watch: Callable[[], None]) -> dic
         )
         if not counts:  # an earlier process stopped between the last checkpoint and the manifest
             evaluation()
-        take_average(network, average)
         if ranks.first:
             _write_outputs(experiment, counts)
             run.complete(**_facts(experiment, ranks))

@@ -161,8 +161,6 @@ class Session:
         self.optimiser.zero_grad(set_to_none=True)
         output.loss.backward()
         self.optimiser.step()
-        if self.parts.average is not None:
-            self.parts.average.update_parameters(self.parts.network)
         return output
 
     def log(self, output: StepOutput, done: int) -> None:
