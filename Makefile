@@ -3,14 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 MATRICES := labkit/batch/matrices
-FIGURES := networks networks_seeds distillers label_channels precision
+FIGURES := networks networks_seeds distillers label_channels precision confirmation convergence noise ablations
 
 .PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
 demo: $(READY)  ## two teachers, three students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
 
-figures: $(READY)  ## tables and figures of these matrices, made anew; resumable, about 2 hours on 2 CPU cores
+figures: $(READY)  ## tables and figures of these matrices, made anew; resumable, about 7 hours on 2 CPU cores
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done
 	$(BIN)/python -m labkit.study.readme
 

@@ -86,12 +86,12 @@ def test_a_study_without_complete_runs_saves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_curves_than_can_be_told_apart_are_not_drawn(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "MOST_CURVES", 6)
+@pytest.mark.parametrize(("name", "most"), [("learning_curves", "CURVES"), ("gains", "GAINS")])
+def test_more_rows_than_can_be_told_apart_are_not_drawn(study, tmp_path, monkeypatch, name, most):
+    monkeypatch.setattr(figures, f"MOST_{most}", 4)
     tables = study_tables(study, draws=20)
-    name = "learning_curves"
     text = save_study_figure(tables, name, tmp_path, DRAW[name], parameters={})
-    assert text.startswith("learning_curves: not drawn; it needs")
+    assert text.startswith(f"{name}: not drawn; it needs")
 
 
 def test_one_run_of_each_kind_is_shown(study):

@@ -13,6 +13,7 @@ from labkit.study.build import StudyTables
 from labkit.study.rows import Study, complete_runs
 
 MOST_CURVES = 30  # that can be told apart in one figure
+MOST_GAINS = 80  # lines of one figure
 FEWEST_TEACHERS = 4  # whose use of the label says something about their students' gains
 
 
@@ -88,7 +89,7 @@ NAMES = {
 def _forest(name: str) -> Callable[[StudyTables], list[Drawing]]:
     def drawings(tables: StudyTables) -> list[Drawing]:
         table = getattr(tables, name)
-        if table.empty or table.n.max() == 0:
+        if table.empty or table.n.max() == 0 or len(table) > MOST_GAINS:
             return []
         alt = f"{len(table)} paired gains in mIoU with 95 percent intervals and every seed's gain."
         return [Drawing((table,), tables.caption(name), alt)]
@@ -184,9 +185,10 @@ DRAWINGS: dict[str, Callable[[StudyTables], list[Drawing]]] = {
     "label_use": _label_use,
     "noise_diagram": _noise,
 }
+FEW_GAINS = f"and at most {MOST_GAINS} gains"
 NEEDS = {
-    "teacher_gains": "it needs a complete assisted teacher",
-    "gains": "it needs a student and its baseline, complete for one seed",
+    "teacher_gains": f"it needs a complete assisted teacher, {FEW_GAINS}",
+    "gains": f"it needs a student and its baseline, complete for one seed, {FEW_GAINS}",
     "class_gains": "it needs a student and its baseline, complete for one seed",
     "region_gains": "it needs a student and its baseline, complete for one seed",
     "size_gains": "it needs gains for two training-set sizes",
