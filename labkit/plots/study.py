@@ -157,7 +157,7 @@ def label_use(students: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
 
 
 def learning_curves_figure(curves: pd.DataFrame) -> Figure:
-    """Validation mIoU along training: mean over seeds, the band from the lowest to the highest.
+    """mIoU along training: mean over seeds, the band from the lowest to the highest.
 
     Args:
         curves: of `study.learning_curves`; a panel for teachers and one for students.
@@ -186,7 +186,7 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
         beside = len(rows) <= MOST_IN_LEGEND
         place = {"loc": "lower right"} if beside else {"loc": "upper center", "ncols": 2}
         axis.legend(fontsize=SMALL, **place | ({} if beside else {"bbox_to_anchor": (0.5, -0.2)}))
-    axes[0, 0].set_ylabel("validation mIoU, percent")
+    axes[0, 0].set_ylabel("mIoU, percent")
     return figure
 
 

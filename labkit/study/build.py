@@ -27,7 +27,7 @@ CAPTIONS = {
     "students": "Students",
     "gains": "Students over their baselines",
     "class_gains": "Gain of every class over the first baseline, points of IoU",
-    "learning_curves": "Validation mIoU along training",
+    "learning_curves": "mIoU along training",
 }
 SHOWN = ("teachers", "teacher_gains", "students", "gains")  # as Markdown too
 

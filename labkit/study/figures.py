@@ -122,7 +122,7 @@ def _curves(tables: StudyTables) -> list[Drawing]:
         f"{tables.caption('learning_curves')} Mean over seeds; the band reaches from the lowest "
         "to the highest seed."
     )
-    alt = "Validation mIoU over optimiser steps, a line with a band for every row."
+    alt = "mIoU over optimiser steps, a line with a band for every row."
     return [Drawing((tables.learning_curves,), caption, alt)]
 
 

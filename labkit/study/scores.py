@@ -81,7 +81,7 @@ def noise_diagrams(teachers: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def learning_curves(study: Study) -> pd.DataFrame:
-    """Validation mIoU along training, mean over the seeds that have an evaluation at the step.
+    """mIoU along training, mean over the seeds that have an evaluation at the step.
 
     Returns:
         A line per row and step: the labels, role, reads, step, n, miou, low, high (over the seeds).
