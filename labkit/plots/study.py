@@ -125,7 +125,8 @@ def label_use_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """Students' gain over their teachers' reliance, label gain and mIoU, a number a student.
 
     Args:
-        students, gains: as of `overview_figure`; students of assisted teachers are drawn.
+        students, gains: as of `overview_figure`; students of assisted teachers are drawn, which
+            are to be taught alike.
     """
     points = label_use(students, gains)
     size = (WIDTH, 3.0 + 0.17 * -(-len(points) // 3))

@@ -135,17 +135,27 @@ def _overview(tables: StudyTables) -> list[Drawing]:
 
 
 def _label_use(tables: StudyTables) -> list[Drawing]:
-    students = tables.students
+    students = tables.students[_first_of_teacher(tables.study)].reset_index(drop=True)
     if not len(students) or students.teacher_reliance_mean.nunique() < FEWEST_TEACHERS:
         return []
     if tables.gains.gain.notna().sum() == 0:
         return []
     caption = (
-        f"{tables.caption('gains')} Spearman's rank correlation over the students of assisted "
-        "teachers; students of one teacher stand one above the other."
+        f"{tables.caption('gains')} Spearman's rank correlation over the first student of each "
+        "assisted teacher."
     )
     alt = "Three panels: gain over the teacher's reliance, label gain and mIoU, a point a student."
     return [Drawing((students, tables.gains), caption, alt)]
+
+
+def _first_of_teacher(study: Study) -> list[bool]:
+    """For every student row whether it is the first that a teacher has taught."""
+    first, seen = [], set()
+    for row in study.students:
+        teachers = {run.teacher.run_id for run in row.complete if run.teacher}
+        first.append(bool(teachers) and not teachers & seen)
+        seen |= teachers
+    return first
 
 
 def _classes(tables: StudyTables) -> list[Drawing]:
