@@ -72,14 +72,22 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     assert choose_device("auto").type == "cpu"
 
 
-def test_precision_is_resolved_by_what_the_device_computes_in(monkeypatch):
-    cpu = torch.device("cpu")
-    for native, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(
-            torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native}
-        )
-        assert choose_precision("auto", cpu) == expected
-    assert choose_precision("bf16", cpu) == "bf16"
+@pytest.mark.parametrize(
+    ("name", "capabilities", "expected"),
+    [
+        ("AMD EPYC 9554", {"avx512_bf16": True}, "bf16"),
+        ("Intel(R) Xeon(R) Platinum 8480+", {"avx512_bf16": True, "amx_bf16": True}, "bf16"),
+        ("Intel(R) Xeon(R) Processor", {"avx512_bf16": True, "amx_bf16": False}, "fp32"),
+        ("AMD EPYC 7763", {}, "fp32"),
+    ],
+)
+def test_precision_is_resolved_by_what_the_device_is_faster_in(
+    monkeypatch, name, capabilities, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr("labkit.training.device.cpu_name", lambda: name)
+    assert choose_precision("auto", torch.device("cpu")) == expected
+    assert choose_precision("bf16", torch.device("cpu")) == "bf16"
 
 
 def test_slow_depthwise_gradients_are_float32_under_autocast_alone():

@@ -114,7 +114,7 @@ class TrainSettings(Settings):
     )
     log_every_steps: Positive = Field(20, description="optimiser steps between log rows")
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="of training; auto: bf16 autocast where the device computes in it"
+        "auto", description="of training; auto: bf16 autocast where the device is faster in it"
     )
     device: Device = Field("auto", description="auto: cuda where there is one")
     workers: Natural = Field(0, le=256, description="processes that load data; cannot change a run")
