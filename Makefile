@@ -3,14 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 MATRICES := labkit/batch/matrices
-FIGURES := networks networks_seeds distillers label_channels precision confirmation convergence noise ablations
+FIGURES := networks networks_seeds distillers label_channels precision confirmation convergence threads noise ablations
+FIGURES += $(if $(LABKIT_DATA),camvid)
 
 .PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
 demo: $(READY)  ## two teachers, three students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
 
-figures: $(READY)  ## tables and figures of these matrices, made anew; resumable, about 7 hours on 2 CPU cores
+figures: $(READY)  ## all tables and figures made anew, CamVid's with LABKIT_DATA; resumable, about 7 hours on 2 CPU cores
+	$(BIN)/labkit run noising --set figures=figures/streets/noising
+	$(BIN)/labkit run distillers --set figures=figures/streets/toy
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done
 	$(BIN)/python -m labkit.study.readme
 
