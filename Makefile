@@ -8,10 +8,10 @@ FIGURES += $(if $(LABKIT_DATA),camvid)
 
 .PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
-demo: $(READY)  ## two teachers, three students, tables and maps on the embedded street scenes
+demo: $(READY)  ## two teachers, four students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
 
-figures: $(READY)  ## all tables and figures made anew, CamVid's with LABKIT_DATA; resumable, about 7 hours on 2 CPU cores
+figures: $(READY)  ## tables and figures of these matrices made anew, CamVid's if LABKIT_DATA is set; resumable, about 7 hours on 2 CPU cores
 	$(BIN)/labkit run noising --set figures=figures/streets/noising
 	$(BIN)/labkit run distillers --set figures=figures/streets/toy
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done

@@ -124,7 +124,7 @@ for reading, scores in metrics["readings"].items():
 figure = run_predictions_figure({f"{run.kind} teacher": experiment}, frames=2)
 
 # %% [markdown]
-# **Takeaway.** A teacher uses its label only where the codes are loud enough and the consistency weight is small enough; reliance
+# **Takeaway.** A teacher uses its label only where the label scale is large enough and the consistency weight is small enough; reliance
 # shows it. A gain means something only beside the plain twin of the same recipe and seed.
 #
 # Next: [02 · Student distillation](02_student_distillation.ipynb)

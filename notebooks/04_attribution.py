@@ -179,7 +179,7 @@ gradients.save(folder)
 gradients.table.round(2)
 
 # %% [markdown]
-# ## A noisier or louder label than in training
+# ## More label noise, or a larger label scale, than in training
 # One trained teacher, one kind of noise changed at a time.
 #
 # *Before you look: when the label becomes too noisy to read, does its share of the evidence fall?*

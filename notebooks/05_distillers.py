@@ -137,9 +137,10 @@ figure = plots.push_figure({name: pushes[name] for name in names}, distiller_map
 #
 # where $(p, c)$ runs over the positions of a patch and its groups of channels.
 #
-# <details><summary><b>Predict first.</b> The student's features are rotated, the same way at every position. Who notices?</summary>
+# <details><summary><b>Predict first.</b> The student's features are rotated, the same way at every position. Whose value stays?</summary>
 #
-# Not those that use cosines or lengths alone: at, skd, ifvd, cirkd. All that compare channel by channel do.
+# Those of at, dsd and ifvd, which use lengths, or cosines within one network. skd takes a maximum per channel first and cirkd compares
+# with remembered vectors of the teacher, so both change, as do all that compare channel by channel.
 # </details>
 
 # %%
@@ -179,7 +180,7 @@ distiller_tables.cost_table().round(2)
 # %% [markdown]
 # ## Weights that can be compared
 #
-# A weight means nothing without its denominator. The weight `calibrated` is measured when a run is prepared: over its first four
+# Weights can be compared only together with the denominators of their terms. The weight `calibrated` is measured when a run is prepared: over its first four
 # batches, the gradient of the weighted term has the norm of the cross-entropy's gradient, at the student's last encoder stage. Its
 # value is in the run's log and record.
 #
@@ -192,7 +193,8 @@ distiller_tables.cost_table().round(2)
 # ## What students gained
 #
 # mIoU over the same student without a teacher, from the tables of `labkit matrix labkit/batch/matrices/distillers.yaml`: each
-# distiller with its customary and its calibrated weight, taught by a plain and by an assisted teacher. One seed is noise of about 1.
+# distiller with its customary and its calibrated weight, taught by a plain and by an assisted teacher. With one seed, differences below about 2
+# points mean nothing.
 #
 # *Before you look: by which distillers should an assisted teacher teach better than a plain one?*
 
@@ -225,6 +227,6 @@ caption = "By how much a change moves each distiller's value, percent; empty: no
 record_artifact(path, caption=caption, **record)
 
 # %% [markdown]
-# **Takeaway.** A distiller is what it compares and what it ignores; its weight has a meaning beside its denominator alone.
+# **Takeaway.** Distillers differ in what they compare and what they ignore; compare their weights only together with the denominators.
 #
 # Back to [04 · Attribution](04_attribution.ipynb), or begin again with [00 · Label noising](00_label_noising.ipynb).

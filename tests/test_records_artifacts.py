@@ -11,7 +11,6 @@ from labkit.records import file_hash
 from labkit.records.artifacts import (
     figures_manifest,
     record_artifact,
-    remove_artifacts,
     save_arrays,
     save_figure,
     write_csv,
@@ -89,7 +88,6 @@ def test_another_program_s_manifest_is_refused_and_left(tmp_path, content):
         lambda: figures_manifest(tmp_path),
         lambda: record_artifact(tmp_path / "x", caption="", runs=[], parameters={}),
         lambda: write_records([], tmp_path),
-        lambda: remove_artifacts(tmp_path, ["x"]),
     ):
         with pytest.raises(RecordError, match=r"MANIFEST\.json"):
             use()
@@ -111,15 +109,6 @@ def test_records_of_unused_runs_are_removed_and_the_user_s_stay(tmp_path):
     record_artifact(table, caption="c", runs=runs[:1], parameters={})
     write_records([], folder)
     assert {path.stem for path in (folder / "records").iterdir()} == {runs[0].run_id, mine.stem}
-
-
-def test_only_listed_artifacts_are_removed(tmp_path):
-    record_artifact(write_csv(tmp_path / "a.csv", [], []), caption="", runs=[], parameters={})
-    (tmp_path / "b.csv").touch()
-    remove_artifacts(tmp_path, ["a.csv", "b.csv", "../c.csv"])
-    assert not (tmp_path / "a.csv").exists()
-    assert (tmp_path / "b.csv").exists()
-    assert entries(tmp_path) == {}
 
 
 def test_a_table_neutralises_formulas_and_leaves_blanks(tmp_path):

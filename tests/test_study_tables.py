@@ -7,7 +7,7 @@ from labkit.errors import RecordError, SettingsError
 from labkit.study.build import study_tables, write_tables
 from labkit.study.counts import frames_per_block
 from labkit.study.gains import Resampler, class_gains_table, gains_table, teacher_gains_table
-from labkit.study.rows import Row, Study, student_pairs, study_of_runs, teacher_pairs
+from labkit.study.rows import Row, Study, student_pairs, teacher_pairs
 from labkit.study.scores import learning_curves, noise_diagrams, students_table, teachers_table
 from tests.fake_runs import PROTOCOL, scored
 
@@ -278,23 +278,3 @@ def test_a_noise_diagram_needs_both_kinds_of_noise(study):
     assert cells.pixel_std.tolist() == [0, 0.1]
     assert cells.miou.tolist() == [60, 71]
     assert cells.reliance[1] == 21
-
-
-def test_a_folder_of_runs_is_a_study_with_a_row_per_recipe(study, tmp_path):
-    runs = [run for row in (*study.teachers, *study.students) for run in row.complete]
-    slower = scored(tmp_path, "student", miou={"image": 40.0}, learning_rate=1e-4)
-    longer = scored(tmp_path, "student", miou={"image": 65.0}, train_steps=2400)
-    found = study_of_runs([*runs, slower, longer])
-    assert [row.method for row in found.teachers] == ["plain", "assisted"]
-    assert [len(row.runs) for row in found.teachers] == [3, 3]
-    assert sum(row.baseline for row in found.students) == 3
-    (slow,) = (row for row in found.students if slower in row.complete)
-    assert slow.labels["recipe"] == "learning_rate=0.0001"
-    (long,) = (row for row in found.students if longer in row.complete)
-    assert long.method == "alone: train_steps=2400"
-    pairs = student_pairs(found)
-    assert not [pair for pair in pairs if slow in (pair.row, pair.over)]
-    assert {pair.over.method for pair in pairs if pair.row.taught_by == "assisted"} == {
-        "alone: train_steps=1200",
-        "alone: train_steps=2400",
-    }

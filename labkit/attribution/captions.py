@@ -46,7 +46,7 @@ def maps_caption(
     category: str,
     limit: float,
 ) -> str:
-    """Of the branch maps."""
+    """The caption of the branch maps."""
     location = share_by_location(frames)
     return (
         f"Evidence for {category} through image and label (LayerCAM per branch, stem "
@@ -65,7 +65,7 @@ def maps_caption(
 def library_caption(
     experiment: Experiment, request: Request, *, category: str, frames: Sequence[str]
 ) -> str:
-    """Of our maps beside the library's."""
+    """The caption of our maps beside the library's."""
     return (
         f"Evidence for {category} at the raw stem in one scale, and the same maps by the grad-cam "
         "library, which scales each to 0-1 "
@@ -78,7 +78,7 @@ def library_caption(
 def layers_caption(
     experiment: Experiment, *, category: str, frames: Sequence[str], layers: Sequence[str]
 ) -> str:
-    """Of the joint maps."""
+    """The caption of the joint maps."""
     return (
         f"Joint evidence for {category} (image and label together) at {', '.join(layers)}, and "
         "their element-wise maximum after "
@@ -89,7 +89,7 @@ def layers_caption(
 
 
 def estimates_caption(experiment: Experiment, request: Request, table: pd.DataFrame) -> str:
-    """Of the three estimates of the label share."""
+    """The caption of the three estimates of the label share."""
     whole = table.iloc[-1]
     return (
         f"Label share per class by LayerCAM at the stem ({request.layer}), by Shapley values and "
@@ -102,7 +102,7 @@ def estimates_caption(experiment: Experiment, request: Request, table: pd.DataFr
 
 
 def sweep_caption(experiment: Experiment, request: Request, *, frames: int) -> str:
-    """Of reliance and share over noise."""
+    """The caption of reliance and share over noise."""
     return (
         "One trained teacher with noise it was not trained with: reliance, label gain and label "
         f"share (all classes) on {frames} "
@@ -112,7 +112,7 @@ def sweep_caption(experiment: Experiment, request: Request, *, frames: int) -> s
 
 
 def sanity_caption(experiment: Experiment, *, category: str, frames: Sequence[str]) -> str:
-    """Of the sanity checks."""
+    """The caption of the sanity checks."""
     return (
         f"Spearman's correlation with the trained teacher's map of {category}, mean over "
         f"{len(frames)} frames, while weights are "
@@ -126,7 +126,7 @@ def sanity_caption(experiment: Experiment, *, category: str, frames: Sequence[st
 def gradients_caption(
     experiment: Experiment, request: Request, *, category: str, steps: int
 ) -> str:
-    """Of the table of integrated gradients."""
+    """The caption of the table of integrated gradients."""
     return (
         f"Integrated gradients (captum, Gauss-Legendre, {steps} points) of the score of {category} "
         "from blank image and zero label "

@@ -119,7 +119,6 @@ def _add(
         sums.readings.add(reading)
 
 
-@torch.no_grad()
 def foreign_logits(experiment: Experiment, batch: ScoringBatch, *, seed: int) -> Tensor:
     """Logits (N, K, h, w) at the images' size with the label of another frame, in float32."""
     channel = noise_label(experiment, batch.foreign_label, batch, seed=seed)

@@ -59,7 +59,7 @@ class FrameMaps(Frame):
 
     @property
     def deviation(self) -> float:
-        """Of the share over noisings, ddof 1; NaN for one noising."""
+        """Standard deviation of the share over noisings, ddof 1; NaN for one noising."""
         return float(nan_std(self.noised.share)[0])
 
 

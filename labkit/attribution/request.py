@@ -12,6 +12,7 @@ from torch import Tensor
 from labkit.attribution.common import Region, Score
 from labkit.attribution.layercam import BranchMeans, Layer, branch_means
 from labkit.datasets import ScoringBatch, Split, frames_batch
+from labkit.datasets.batches import equal_size_groups
 from labkit.method import IGNORE_INDEX
 from labkit.training.experiment import Experiment
 from labkit.training.predict import noise_by_frame
@@ -64,7 +65,7 @@ def labelled_batches(
     experiment: Experiment, split: Split, index: Sequence[int]
 ) -> Iterator[ScoringBatch]:
     """Frames in order, in groups of equal size, without those whose label is all void."""
-    for group in equal_sizes(split, index, at_most=experiment.settings.scoring_batch):
+    for group in equal_size_groups(split, index, at_most=experiment.settings.scoring_batch):
         batch = scoring_batch(experiment, split, group, foreign=True)
         labelled = (batch.label != IGNORE_INDEX).flatten(1).any(1)
         if labelled.any():
@@ -73,18 +74,6 @@ def labelled_batches(
 
 def _part(batch: ScoringBatch, where: Tensor) -> ScoringBatch:
     return ScoringBatch(*(None if part is None else part[where.to(part.device)] for part in batch))
-
-
-def equal_sizes(split: Split, index: Sequence[int], *, at_most: int) -> Iterator[list[int]]:
-    """Consecutive frames of equal size, at most so many together."""
-    group: list[int] = []
-    for i in index:
-        if group and (len(group) == at_most or split.size(i) != split.size(group[0])):
-            yield group
-            group = []
-        group.append(i)
-    if group:
-        yield group
 
 
 def spread_index(count: int, frames: int) -> list[int]:
@@ -115,7 +104,7 @@ def measured_means(experiment: Experiment, request: Request) -> BranchMeans | No
         return None
     split = experiment.train_split
     index = range(min(CENTRING_FRAMES, len(split)))
-    groups = equal_sizes(split, index, at_most=experiment.settings.scoring_batch)
+    groups = equal_size_groups(split, index, at_most=experiment.settings.scoring_batch)
     batches = (scoring_batch(experiment, split, group) for group in groups)
     return branch_means(
         experiment.network,

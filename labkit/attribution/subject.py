@@ -41,7 +41,7 @@ class Subject:
 
     @property
     def frame_names(self) -> list[str]:
-        """Of the drawn frames."""
+        """Names of the drawn frames."""
         return [self.experiment.val_split.frame_name(i) for i in self.frames]
 
     def report(self, name: str, **parts: Any) -> "Report":

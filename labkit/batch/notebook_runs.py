@@ -105,7 +105,7 @@ def _view_folders(name: str, settings: Any) -> tuple[Path, Path]:
 
 
 def receipt_of_view(matrix: str) -> dict[str, Any]:
-    """What a scheduler is told of the last job of a matrix."""
+    """The receipt of the last job of a matrix."""
     return status.inspect(read_matrix(matrix)).last_receipt()
 
 

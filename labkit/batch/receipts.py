@@ -1,4 +1,4 @@
-"""Files by which a job and its scheduler communicate; only the receipt says that a job is done."""
+"""Files of one job: receipt, log, lock and failure. A job is done only when its receipt exists."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,5 +1,5 @@
 """Lines of `labkit runs` and `labkit compare`: which runs there are, which are left over, and how
-two or three differ.
+two to six differ.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Signals, closed terminals and lost parents: what ends a command, and what must not."""
+"""Handling of signals, time limits, lost output and a lost parent process."""
 
 import contextlib
 import os

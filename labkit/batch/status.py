@@ -29,7 +29,7 @@ TABLES, ATTRIBUTION, REPORT = (
 
 
 def receipt_of(run: Run) -> dict[str, str]:
-    """What a scheduler is told of a complete run: its id, its weights, and those of its teacher."""
+    """The receipt of a complete run: its id, and the hashes of its weights and its teacher's."""
     return {
         "run_id": run.run_id,
         "checkpoint": run.checkpoint_hash(),

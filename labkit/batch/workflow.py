@@ -91,8 +91,8 @@ class Workflow:
         return self._line(words, settings, self.attribution_key)
 
     def _settings(self, job: Job, threads: int) -> dict[str, Any]:
-        """Threads change no run's id, so they are the scheduler's to give."""
-        return job.settings(self.teacher_ids[job.key]) | {"threads": threads}
+        """Settings of a job; the scheduler's threads where the matrix gives none."""
+        return {"threads": threads} | job.settings(self.teacher_ids[job.key])
 
     def _line(self, words: list[str], settings: Mapping[str, Any], key: str) -> str:
         """Shell line; the shell becomes the job, so that the job's parent is the scheduler."""

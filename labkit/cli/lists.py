@@ -15,7 +15,7 @@ def runs(
     kind: Annotated[Kind | None, typer.Option(help="What it reads, or who taught it.")] = None,
     sort: Annotated[str, typer.Option(help="id, miou, seconds or finished.")] = "id",
     prune: Annotated[
-        bool, typer.Option("--prune", help="Name the failed and stopped runs, to remove them.")
+        bool, typer.Option("--prune", help="List the failed and stopped runs; --yes removes them.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --prune: remove them.")] = False,
     set_: Set = [],  # noqa: B006
@@ -26,7 +26,9 @@ def runs(
         from labkit.batch.run_lists import prune_lines, runs_table
 
         if yes and not prune:
-            raise SettingsError("labkit runs --yes: removes runs with --prune alone.")
+            raise SettingsError(
+                "labkit runs --yes works only together with --prune. Add it, or leave --yes out."
+            )
         values = values_of(set_)
         filters = {"dataset": dataset, "role": role or "", "kind": kind or ""}
         lines = (
@@ -40,7 +42,7 @@ def runs(
 
 def compare(
     runs: Annotated[
-        list[str], typer.Argument(help="Two or more runs, the beginning of their ids.")
+        list[str], typer.Argument(help="Two to six runs: ids, or unique beginnings of ids.")
     ],
     set_: Set = [],  # noqa: B006
     debug: Debug = False,

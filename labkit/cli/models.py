@@ -70,7 +70,9 @@ def predict(
         if label and not label.is_file():
             raise DataError(f"{label}: no such file; expected a PNG of class ids.")
         if output is None and any(path.is_dir() for path in images):
-            raise DataError("--output: is missing; the predictions of a folder go to a folder.")
+            raise DataError(
+                "--output is missing: the images are a folder; expected a folder for predictions."
+            )
         from labkit.training.picture import predict_images
 
         options = {"form": as_.value, "label": label, "output": output}

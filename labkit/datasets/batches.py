@@ -3,7 +3,7 @@
 Order and augmentation are functions of (seed, step, slot), whatever the number of workers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -182,7 +182,8 @@ def scoring_batches(
         foreign: whether foreign labels are read.
         workers: processes that load; cannot change a batch.
     """
-    groups = _ScoringGroups(split, info, resize, foreign, equal_size_groups(split, batch_size))
+    index = equal_size_groups(split, range(len(split)), at_most=batch_size)
+    groups = _ScoringGroups(split, info, resize, foreign, index)
     if not workers:
         yield from (groups[i] for i in range(len(groups)))
         return
@@ -192,13 +193,13 @@ def scoring_batches(
     )
 
 
-def equal_size_groups(split: Split, batch_size: int) -> list[list[int]]:
+def equal_size_groups(split: Split, index: Iterable[int], *, at_most: int) -> list[list[int]]:
     """Return positions in order; consecutive frames of equal size together, limited in number."""
     groups: list[list[int]] = []
     previous = None
-    for i in range(len(split)):
+    for i in index:
         size = split.size(i)
-        if size != previous or len(groups[-1]) == batch_size:
+        if size != previous or len(groups[-1]) == at_most:
             groups.append([])
         groups[-1].append(i)
         previous = size

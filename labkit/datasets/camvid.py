@@ -6,17 +6,13 @@ Source: Brostow et al. 2009, "Semantic object classes in video".
 from labkit.datasets.base import IMAGENET_MEAN, IMAGENET_STD, DatasetInfo
 from labkit.datasets.files import FileSplit, LabelFormat, id_table
 from labkit.datasets.pairing import data_folder, files_by_stem, first_frames, pair_frames
+from labkit.datasets.recipes import SMALL
 
 VOID = 11  # in the files
 LABELS = LabelFormat(
     table=id_table({**{i: i for i in range(VOID)}, VOID: 255}),
     expected="class ids 0-10, and 11 for void",
 )
-SMALL_NETWORK = {
-    "architecture": "unet", "encoder": "tu-mobilenetv3_small_100",
-    "optimiser": "adamw", "learning_rate": 2e-3, "weight_decay": 1e-2, "warmup_steps": 30,
-    "label_scale": 3, "consistency_weight": 0.1, "distillation": "cwd:3", "cwd.temperature": 1,
-}  # fmt: skip
 
 INFO = DatasetInfo(
     name="camvid",
@@ -33,10 +29,8 @@ INFO = DatasetInfo(
     recipes={
         # Half resolution and a small Unet, from scratch: teacher and student take 40 minutes on two
         # CPU cores. Images are scored at half resolution, labels at their own 360 x 480.
-        "default": SMALL_NETWORK | {
+        "default": SMALL | {
             "resize": "180x240", "score_size": "180x240", "crop_height": 128, "crop_width": 192,
-            "scale_min": 0.75, "scale_max": 1.75, "brightness": 0.3,
-            "teacher.train_steps": 1500, "student.train_steps": 1000, "batch_size": 8,
         },
         # Near the official code's form, for a GPU: PSPNet-R18 at full size from ImageNet weights.
         # Steps are fewer than its 40k; learning rate and auxiliary loss are the field's. With its

@@ -1,4 +1,4 @@
-"""What a cache of decoded frames would take and save."""
+"""Size of a cache of decoded frames, and the loading time it saves."""
 
 import time
 from collections.abc import Sequence

@@ -28,7 +28,9 @@ def read_object(path: Path, *, limit: int = LARGEST) -> dict[str, Any]:
     except DataError:
         raise
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is no JSON ({str(error)[:100]}). Correct it.") from error
+        raise DataError(
+            f"{path}: is not valid JSON ({str(error)[:100]}). Correct the file."
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}; expected a JSON object.")
     return content

@@ -1,6 +1,6 @@
 """Recipes that several data sets share: overrides of settings, combined by each set's own file."""
 
-# A small Unet from scratch, on a CPU: what `streets` and `camvid` use.
+# A small Unet from scratch, on a CPU: the default of all data sets read from files.
 SMALL = {
     "architecture": "unet", "encoder": "tu-mobilenetv3_small_100",
     "teacher.train_steps": 1500, "student.train_steps": 1000, "batch_size": 8,
@@ -10,7 +10,7 @@ SMALL = {
 }  # fmt: skip
 
 # The field's form, for a GPU: PSPNet, a teacher with ResNet-101 and a student with ResNet-18, from
-# ImageNet weights. Source: method.md section 4 (CIRKD's schedule); the consistency weight is far
+# ImageNet weights. Source: CIRKD's schedule, arXiv 2204.06986; the consistency weight is far
 # below the official code's 5, with which a teacher can ignore its label.
 PAPER = {
     "architecture": "pspnet", "teacher.encoder": "resnet101", "student.encoder": "resnet18",

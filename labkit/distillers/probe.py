@@ -1,4 +1,4 @@
-"""A distiller seen from outside: which changes leave its value as it was, and what it costs."""
+"""Invariances and cost of a distiller."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ Change = Callable[[Outputs, Outputs, Tensor], Triple]
 
 
 class Cost(NamedTuple):
-    """Of one forward and backward pass of a distiller."""
+    """Cost of one forward and backward pass of a distiller."""
 
     milliseconds: float  # of processors, all threads together; the fastest of the passes
     megabytes: float  # kept for the backward pass, without the two networks' Outputs

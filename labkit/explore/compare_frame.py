@@ -15,6 +15,7 @@ from labkit.explore.own import keep_upload, open_own
 from labkit.explore.pictures import EVIDENCE_COLOURS, fitted, levels, right_picture
 from labkit.explore.ranking import PICKS, frame_ious, picked_frame, ranking_table
 from labkit.explore.readings import Answer, point_text, read_edited, read_image_alone
+from labkit.explore.regions import class_at
 from labkit.explore.save import explore_command
 from labkit.explore.teachers import Teachers, find_runs, missing, run_name
 from labkit.explore.view import (
@@ -131,9 +132,7 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     def choose(state: CompareState, x: float, y: float) -> dict[str, str]:
         _, frame = located(state)
         own = (state.image, state.label)
-        target = answered(state.first, state.first, frame, *own)[0].target[0]
-        height, width = target.shape
-        chosen = int(target[int(y * height), int(x * width)])
+        chosen = class_at(answered(state.first, state.first, frame, *own)[0].target[0], x, y)
         return {} if chosen == IGNORE_INDEX else {"category": info.class_names[chosen]}
 
     def unused(state: CompareState) -> tuple[str, ...]:

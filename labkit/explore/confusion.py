@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from labkit.attribution.request import equal_sizes, scoring_batch, spread_index
+from labkit.attribution.request import scoring_batch, spread_index
 from labkit.datasets import DatasetInfo
+from labkit.datasets.batches import equal_size_groups
 from labkit.explore.pictures import INK, LARGE, PAPER, SCORE_COLOURS, font
 from labkit.explore.view import Panel, panel
 from labkit.method import IGNORE_INDEX
@@ -33,7 +34,7 @@ def confusion_of(experiment: Experiment, reading: str) -> Confusion:
     split, num_classes = experiment.val_split, experiment.info.num_classes
     counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     index = spread_index(MOST_FRAMES, len(split))
-    for group in equal_sizes(split, index, at_most=experiment.settings.scoring_batch):
+    for group in equal_size_groups(split, index, at_most=experiment.settings.scoring_batch):
         batch = scoring_batch(experiment, split, group)
         prediction = experiment.prediction(reading, batch)
         labelled = batch.target != IGNORE_INDEX

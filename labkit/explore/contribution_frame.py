@@ -25,6 +25,7 @@ from labkit.explore.pictures import (
     striped,
 )
 from labkit.explore.readings import point_text, read_edited
+from labkit.explore.regions import class_at
 from labkit.explore.save import explore_command
 from labkit.explore.teachers import Teachers, find_teachers, missing, run_name
 from labkit.explore.view import (
@@ -120,8 +121,7 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
 
     def choose(state: ContributionState, x: float, y: float) -> dict[str, str]:
         target = _split(teachers.experiment(state.run), state)[_index(state)].target
-        height, width = target.shape
-        chosen = int(target[int(y * height), int(x * width)])
+        chosen = class_at(target, x, y)
         return {} if chosen == IGNORE_INDEX else {"category": names[chosen]}
 
     return Explorer(

@@ -76,7 +76,7 @@ class LiveView:
         )
 
     def unless_failed(self, draw: Callable[[], Any]) -> None:
-        """Call it; after the first fault, which the box shows, do nothing."""
+        """Call `draw`; after its first exception, which the box reports, do nothing."""
         if self.failed:
             return
         try:

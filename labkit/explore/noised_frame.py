@@ -13,6 +13,7 @@ from labkit.explore.class_panels import class_legend, class_panel
 from labkit.explore.own import keep_upload, open_own
 from labkit.explore.pictures import SCALAR, fitted, levels, outlined
 from labkit.explore.readback import RANGE, histogram_panel, read_back, readout
+from labkit.explore.regions import class_at
 from labkit.explore.save import beside, explore_command
 from labkit.explore.view import (
     Control,
@@ -39,7 +40,7 @@ class NoisingState(SharedState):
     frame: int = 0
     class_std: float = 1.0
     pixel_std: float = 0.03
-    label_scale: float = 1.0
+    label_scale: float = 3.0
     void_policy: str = "own"
     class_codes: str = "random"
     label_channels: int = 1
@@ -74,8 +75,7 @@ def noising(settings: NoisingSettings) -> Explorer:
 
     def choose(state: NoisingState, x: float, y: float) -> dict[str, str]:
         target = _sample(state, frames)[1]
-        height, width = target.shape
-        chosen = classes[min(int(target[int(y * height), int(x * width)]), info.num_classes) + 1]
+        chosen = classes[min(class_at(target, x, y), info.num_classes) + 1]
         return {"category": "" if chosen == state.category else chosen}
 
     controls = (

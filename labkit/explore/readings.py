@@ -1,4 +1,4 @@
-"""A teacher's answers for one frame, by the label it reads, and what it says of a single pixel."""
+"""A teacher's predictions for one frame, by the label it reads, and for a single pixel."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,9 +1,16 @@
-"""A region of a label: the pixels of one class connected to a point, or the largest region of a
-class.
+"""The class at a point of a label, and regions: the pixels of one class connected to a point, or
+the largest region of a class.
 """
 
 import numpy as np
 from scipy.ndimage import label
+from torch import Tensor
+
+
+def class_at(target: Tensor, x: float, y: float) -> int:
+    """The class id of a target (H, W) at a point, x and y in 0-1."""
+    height, width = target.shape
+    return int(target[min(int(y * height), height - 1), min(int(x * width), width - 1)])
 
 
 def region_at(class_ids: np.ndarray, y: int, x: int) -> np.ndarray:

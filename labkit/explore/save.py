@@ -108,10 +108,10 @@ def save_picture(name: str, values: Mapping[str, str], path: Path) -> list[str]:
 
 
 def open_explorer(name: str, values: Mapping[str, str]) -> Explorer:
-    """An explorer at the place that values name; its state is the one it begins with.
+    """An explorer of the data set and folders in `values`, in its first state.
 
     Raises:
-        SettingsError: a place that is not one.
+        SettingsError: a data set or folder that cannot be used.
         RecordError: there is no run to explore.
     """
     place = {key: value for key, value in values.items() if key in PLACE}

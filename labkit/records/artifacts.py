@@ -172,22 +172,6 @@ def write_records(runs: Sequence[Run], folder: Path) -> None:
         _write_manifest(folder, manifest | {"records": sorted(listed & kept)})
 
 
-def remove_artifacts(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of a folder that its manifest lists, and their entries; others stay.
-
-    Raises:
-        FileError: the folder cannot be written.
-        RecordError: its MANIFEST.json is another program's.
-    """
-    with lock(folder / ".lock", patience=60):
-        manifest = figures_manifest(folder)
-        listed = set(names) & manifest["files"].keys()
-        for name in listed:
-            (folder / name).unlink(missing_ok=True)
-        files = {name: entry for name, entry in manifest["files"].items() if name not in listed}
-        _write_manifest(folder, manifest | {"files": files})
-
-
 def _without_folder(value: Any) -> Any:
     """Return the last part of an absolute path; other values as they are."""
     local = isinstance(value, str) and value.startswith(("/", "~"))

@@ -182,12 +182,14 @@ def _teacher(run: Run, loaded: Loaded) -> Run | None:
     if folder is None or not (folder / "manifest.json").is_file():
         return None
     if folder == run.folder or "-teacher-" not in folder.name:
-        raise damaged(run.folder.name, "its teacher is no teacher.", file="config.json")
+        raise damaged(
+            run.folder.name, "the run it names as teacher is not a teacher.", file="config.json"
+        )
     try:
         teacher = _load(folder, loaded)
         same = teacher.role == "teacher" and teacher.checkpoint_hash() == taught_by["checkpoint"]
     except RecordError as error:
-        raise RecordError(f"run {run.run_id}: its teacher does not hold. {error}") from error
+        raise RecordError(f"run {run.run_id}: its teacher is damaged. {error}") from error
     if not same:
         raise RecordError(
             f"run {run.run_id}: its teacher {teacher.run_id} has other weights now. "

@@ -54,7 +54,7 @@ class StudyTables:
         return margins(self.teacher_gains, self.gains)
 
     def noise_diagrams(self) -> dict[str, pd.DataFrame]:
-        """Of the teachers, by kind; see `scores.noise_diagrams`."""
+        """Noise diagrams of the teachers, by kind; see `scores.noise_diagrams`."""
         return noise_diagrams(self.teachers)
 
     def caption(self, name: str) -> str:

@@ -1,11 +1,10 @@
 """Rows of a study, and which of them are compared."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from labkit.errors import SettingsError, nearest_name
 from labkit.records.run import Run
-from labkit.settings.resolve import LOCAL_FIELDS
 
 FIRST_LABELS = ("dataset", "teacher_network", "student_network", "noise")
 LAST_LABELS = ("taught_by", "method")
@@ -51,7 +50,7 @@ class Row(NamedTuple):
 
 
 class Study(NamedTuple):
-    """Rows of teachers and students, as a matrix file or a folder of runs gives them."""
+    """Rows of teachers and students, as a matrix file gives them."""
 
     title: str
     teachers: list[Row]
@@ -120,87 +119,6 @@ def teacher_pairs(study: Study) -> list[Pair]:
         pairs += [Pair(row, over, "true_label", "image") for over in twins]
         pairs += [Pair(row, row, "true_label", other) for other in ("foreign_label", "zero_label")]
     return [pair for pair in pairs if _has_readings(pair)]
-
-
-def study_of_runs(runs: Iterable[Run], *, title: str = "") -> Study:
-    """A study of any complete runs, such as those of a folder: one row per recipe.
-
-    Labels are the networks, `recipe` (settings common to all roles in which rows differ) and
-    `method` (who taught, and the role's own settings in which rows differ).
-    """
-    groups: dict[tuple[str, str], dict[int, Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.settings.dataset, run.seed, run.run_id)):
-        groups.setdefault((run.role, run.recipe_hash), {}).setdefault(run.seed, run)
-    by_role = {}
-    for role in ("teacher", "student"):
-        found = [group for (of, _), group in groups.items() if of == role]
-        labels = _labels([next(iter(group.values())) for group in found])
-        rows = [
-            Row(names, dict(group), baseline=names["taught_by"] == "nobody")
-            for names, group in zip(labels, found, strict=True)
-        ]
-        by_role[role] = sorted(rows, key=_order)
-    return Study(title, by_role["teacher"], by_role["student"])
-
-
-KINDS = {"plain": 0, "assisted": 1, "alone": 0, "of-plain": 1, "of-assisted": 2}
-NAMED = ("dataset", "architecture", "encoder")  # settings that are labels already
-
-
-def _order(row: Row) -> tuple:
-    return row.labels["dataset"], KINDS[row.kind], *row.labels.values()
-
-
-def _labels(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """Labels of the first run of every row of one role, no two alike where recipes differ."""
-    values = [_settings_of(run) for run in runs]
-    common = [name for name in _names(values) if all(name in given for given in values)]
-    recipe = _differing(values, [name for name in common if name != "train_steps"])
-    own = _differing(values, [name for name in _names(values) if name not in recipe])
-    labels = []
-    for run, given in zip(runs, values, strict=True):
-        network = f"{run.settings.architecture}/{run.settings.encoder}"
-        teacher = run.teacher.settings if run.teacher else None
-        taught = f"{teacher.architecture}/{teacher.encoder}" if teacher else ""
-        who = run.kind.replace("-", " ")
-        labels.append(
-            {
-                "dataset": run.settings.dataset,
-                "teacher_network": network if run.role == "teacher" else taught,
-                "student_network": network if run.role == "student" else "",
-                "noise": "",
-                "recipe": _text(given, recipe),
-                "taught_by": TAUGHT_BY.get(run.kind, ""),
-                "method": ": ".join(filter(None, (who, _text(given, own)))),
-            }
-        )
-    return labels
-
-
-def _settings_of(run: Run) -> dict[str, str]:
-    """Settings that may tell recipes apart, as text; a student's also hold those of its teacher."""
-    left_out = {*NAMED, *LOCAL_FIELDS, "seed"}
-    values = {
-        name: str(value)
-        for name, value in run.settings.model_dump().items()
-        if name not in left_out
-    }
-    if run.teacher:
-        values |= {f"teacher.{name}": text for name, text in _settings_of(run.teacher).items()}
-    return values
-
-
-def _names(values: Sequence[Mapping[str, str]]) -> list[str]:
-    return list(dict.fromkeys(name for given in values for name in given))
-
-
-def _differing(values: Sequence[Mapping[str, str]], names: Sequence[str]) -> list[str]:
-    """Names with more than one value among those that have one."""
-    return [name for name in names if len({given[name] for given in values if name in given}) > 1]
-
-
-def _text(values: Mapping[str, str], names: Sequence[str]) -> str:
-    return ", ".join(f"{name}={values[name]}" for name in names if values.get(name, "") != "")
 
 
 def _has_readings(pair: Pair) -> bool:

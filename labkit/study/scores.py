@@ -50,7 +50,7 @@ def teachers_table(study: Study) -> pd.DataFrame:
 
 
 def noise_diagrams(teachers: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Class-weight std against pixel-noise std, for every kind of teacher whose rows vary both.
+    """Class-code std against pixel-noise std, for every kind of teacher whose rows vary both.
 
     Args:
         teachers: of `teachers_table`; noise labels like "class_std=0.3, pixel_std=0.1".

@@ -1,4 +1,4 @@
-"""What the C library does with memory that a training step has freed."""
+"""Freed memory is kept in the process instead of being returned to the system at every step."""
 
 import ctypes
 import platform

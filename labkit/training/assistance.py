@@ -1,4 +1,4 @@
-"""What a teacher reads and how it answers in training and teaching, by a run's settings."""
+"""The label noisings of an assisted teacher, and a student's start from its teacher's weights."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def take_weights(student: nn.Module, teacher: nn.Module) -> None:
 
 
 def label_noising(settings: TeacherSettings, num_classes: int) -> LabelNoising:
-    """What an assisted teacher reads when it is scored, and while it trains and teaches."""
+    """Return the label noising of an assisted teacher in training and scoring."""
     return LabelNoising(
         num_classes=num_classes,
         class_std=settings.class_std,

@@ -135,8 +135,9 @@ def _batches(
         size = settings.scoring_batch
         options |= {"batch_size": size, "workers": workers}
         return scoring_batches(split, experiment.info, **options)
-    groups = equal_size_groups(split, settings.scoring_batch)[ranks.rank :: ranks.world]
-    return (frames_batch(split, experiment.info, index, **options) for index in groups)
+    groups = equal_size_groups(split, range(len(split)), at_most=settings.scoring_batch)
+    own = groups[ranks.rank :: ranks.world]
+    return (frames_batch(split, experiment.info, index, **options) for index in own)
 
 
 def _count(experiment: Experiment, outputs: Outputs, batch: ScoringBatch) -> Tensor:

@@ -244,8 +244,8 @@ def report_evaluation(miou: dict[str, float], *, step: int, steps: int) -> None:
         if reliance < IGNORED_LABEL:
             report(
                 f"warning: reliance (true minus foreign label) is {reliance:.1f} mIoU: "
-                "this teacher ignores its label. Raise label_scale, lower consistency_weight, "
-                "or train longer."
+                "this teacher ignores its label. Raise label_scale, lower consistency_weight or "
+                "learning_rate, or train longer."
             )
 
 

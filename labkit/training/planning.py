@@ -125,7 +125,7 @@ def check_compatibility(student: Any, teacher: Any) -> None:
     """Refuse a student's settings that those of its teacher do not allow.
 
     Raises:
-        SettingsError: fixed codes for a teacher of several channels or without class codes, random
+        SettingsError: fixed codes for a teacher of several label channels, random
             ones for a teacher that was trained with fixed ones, or a start from the weights of
             another network.
     """

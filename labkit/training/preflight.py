@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from labkit.datasets import DatasetInfo, Split, check_scored, dataset_info, open_split
+from labkit.datasets.pairing import shorten
 from labkit.errors import DataError, FileError
 from labkit.records import file_hash, read_json, runs_folder, write_json
 
-FAULTS_LISTED = 10
 RULES = 2  # raised when `Split.check` changes: every file is then read again
 
 
@@ -149,6 +149,4 @@ def _is_entry(entry: Any) -> bool:
 
 def _list_faults(title: str, faults: list[str]) -> str:
     count = f" {len(faults)} faults in its files." if len(faults) > 1 else ""
-    left = len(faults) - FAULTS_LISTED
-    more = [f"... and {left} more."] if left > 0 else []
-    return "\n".join([f"{title}:{count}", *faults[:FAULTS_LISTED], *more])
+    return "\n".join([f"{title}:{count}", *shorten(faults)])

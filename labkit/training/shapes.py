@@ -1,4 +1,4 @@
-"""What meets what in a training: a table of networks, strides and the grid of the distance."""
+"""A training's networks as a table: inputs, strides, and the grid on which logits are compared."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
