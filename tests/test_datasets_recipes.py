@@ -27,7 +27,7 @@ def test_every_recipe_makes_settings_of_every_kind(name, recipe):
 
 @pytest.mark.parametrize("name", [*BENCHMARKS, "camvid"])
 def test_teachers_of_paper_recipes_have_the_field_s_auxiliary_loss_and_may_use_their_label(name):
-    """With consistency weight 5 a teacher can ignore its label (figures/streets/ablations)."""
+    """With consistency weight 5 a teacher can ignore its label on street scenes and CamVid."""
     paper = make_settings("teacher", {"dataset": name, "recipe": "paper"})
     assert (paper.auxiliary_weight, paper.consistency_weight) == (0.4, 0.1)
 
