@@ -22,6 +22,7 @@ GROUPS = {  # file of this folder -> its function of rows
     "noising": "noising_rows",
     "steps": "step_rows",
     "sizes": "size_rows",
+    "precision": "precision_rows",
     "losses": "loss_rows",
     "loading": "loading_rows",
     "evaluation": "evaluation_rows",
