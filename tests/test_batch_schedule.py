@@ -130,15 +130,6 @@ def test_a_configuration_survives_shells_and_yaml():
     assert json.loads(bytes.fromhex(word[1:])) == values
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "threads=3"), ({"threads": 2}, "threads=2")])
-def test_a_run_has_the_scheduler_s_threads_unless_the_matrix_gives_them(tmp_path, given, expected):
-    settings = {name: value for name, value in SETTINGS.items() if name != "threads"} | given
-    path = matrices.write(tmp_path / "m.yaml", runs=tmp_path / "runs", settings=settings)
-    workflow = Workflow(matrix=str(path), folder=str(tmp_path), threads=1)
-    lines = [workflow.train(key, 3) for key in workflow.keys("teacher")]
-    assert all(line.count("threads=") == 1 and expected in line for line in lines)
-
-
 def test_cores_are_shared_by_the_runs_side_by_side(fresh, monkeypatch):
     monkeypatch.setattr(scheduler.os, "cpu_count", lambda: 8)
     matrix = look(fresh).matrix

@@ -173,7 +173,7 @@ def test_the_pictures_of_a_folder_are_predicted(complete_matrix, tmp_path):
     options = ("--set", f"runs={tmp_path / 'runs'}", "--as", "ids")
     done = call("predict", "streets-student-alone", tmp_path / "in", *options)
     assert done.exit_code == 2
-    assert "--output: is missing" in done.stderr
+    assert "--output is missing" in done.stderr
     done = call(
         "predict", "streets-student-alone", tmp_path / "in", *options, "--output", tmp_path / "new"
     )

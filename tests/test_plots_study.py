@@ -48,8 +48,8 @@ def test_a_forest_has_a_panel_per_baseline_and_a_row_per_student(gains):
     figure.canvas.draw()
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["over alone", "over of plain"]
     first = figure.axes[0]
-    assert texts(first.get_yticklabels()) == ["of plain", "of assisted", "waiting"]
-    assert texts(first.texts) == ["-0.9  (n 3)", "+0.8  (n 1)", "–  (n 0)"]
+    assert texts(first.get_yticklabels()) == ["of plain", "of assisted"]  # "waiting" has no run
+    assert texts(first.texts) == ["-0.9  (n 3)", "+0.8  (n 1)"]
     dots = [line for line in first.lines if line.get_marker() == "o"]
     rings = [line.get_markerfacecolor() == "white" for line in dots]
     assert rings == [False, True]  # one seed: an open ring
@@ -148,6 +148,13 @@ def test_an_overview_has_a_row_per_student_and_its_gain(gains):
     assert columns[0] == ["", "60.0", "70.0"]
     assert columns[2] == ["60.0", "59.1", "60.8"]
     assert columns[3] == ["", "-0.9", "+0.8"]
+
+
+def test_a_row_s_first_baseline_is_not_replaced_by_one_that_waits_for_its_runs(gains):
+    sized = gains[gains.method == "of assisted"][:1].assign(train_size="50", train_frames=50.0)
+    waiting = sized.assign(over="compute-matched", gain=np.nan, train_frames=np.nan)
+    first = plots.first_baseline(pd.concat([sized, waiting], ignore_index=True))
+    assert list(first.over) == ["alone"]
 
 
 def test_students_of_assisted_teachers_stand_over_the_use_of_the_label(gains):

@@ -35,9 +35,10 @@ def gains_figure(gains: pd.DataFrame) -> Figure:
     """Forest plot: each row's gain with its 95 % interval and the gain of every seed, by baseline.
 
     Args:
-        gains: of `study.gains_table` or `study.teacher_gains_table`, one line a row of the picture.
-            An open ring is one seed; a dash in the margin is a row without a complete run.
+        gains: of `study.gains_table` or `study.teacher_gains_table`, one line a row of the picture;
+            those without a complete run are left out. An open ring is one seed.
     """
+    gains = with_values(gains, "gain")
     over = [_with_reading(*pair) for pair in zip(gains.over, gains.over_reads, strict=True)]
     panels = list(gains.assign(row=row_names(gains), panel=over).groupby("panel", sort=False))
     heights = [len(lines) + 0.9 for _, lines in panels]
@@ -202,8 +203,14 @@ def teacher_family(reads: str) -> str:
 
 def first_baseline(gains: pd.DataFrame) -> pd.DataFrame:
     """Every row over the first one it is compared with."""
-    names = [name for name in (*LABELS, "method") if name in gains]
-    return gains.drop_duplicates(names)
+    gains = gains.reset_index(drop=True)
+    return gains[~pd.Series(row_names(gains)).duplicated()]
+
+
+def with_values(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Lines with a number in a column; all where none has one."""
+    given = table[table[column].notna()]
+    return given if len(given) else table
 
 
 def baseline_name(gains: pd.DataFrame) -> str:

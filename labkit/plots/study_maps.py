@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 
 from labkit.plots.colours import GAINS, SCORES
 from labkit.plots.panels import TITLE, WIDTH, row_height
-from labkit.plots.study import baseline_name, first_baseline, row_names
+from labkit.plots.study import baseline_name, first_baseline, row_names, with_values
 from labkit.records.text import figure_text
 
 MOST_CLASSES = 40  # that one figure can show, one below the other
@@ -50,12 +50,13 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """One row per student: its teacher's mIoU and reliance, its own mIoU, its gain. For ablations.
 
     Args:
-        students: of `study.students_table`.
+        students: of `study.students_table`; those without a complete run are left out.
         gains: of `study.gains_table`; the gain over the first baseline is shown.
     """
+    students = with_values(students.assign(row=row_names(students)), "last_mean")
     first = first_baseline(gains)
     gain = dict(zip(row_names(first), first.gain, strict=True))
-    names = row_names(students)
+    names = list(students.row)
     difference = pd.Series([gain.get(name) for name in names])
     columns = {
         "teacher,\ntrue label": (students.teacher_mean, SCORES),
