@@ -39,9 +39,8 @@ def choose_device(device: str) -> torch.device:
 def choose_precision(precision: str, device: torch.device) -> str:
     """Precision by its setting; auto = bf16 where the device computes faster in it, else fp32.
 
-    A processor does with a matrix unit (AMX), and AMD's with AVX512-BF16: convolutions reached 210
-    GFLOP/s in bf16 and 105 in float32 on one core of a Zen 4. Intel's without AMX have the
-    instructions too, but reached 83 and 143 (Xeon, 5th generation).
+    A processor does with a matrix unit (AMX), and AMD's with AVX512-BF16. Intel's without AMX have
+    those instructions too, but a step takes 1.2 times as long (tests/benchmarks/README.md).
     """
     if precision != "auto":
         return precision
