@@ -39,12 +39,16 @@ with stoppable():
 )
 def test_a_signal_ends_the_block_once(number, code):
     ended = []
-    with pytest.raises(Stopped) as caught, stoppable():  # noqa: PT012
-        try:
-            signal.raise_signal(number)
-        finally:
-            signal.raise_signal(signal.SIGTERM)  # while cleaning up
-            ended.append(True)
+    before = signal.signal(number, signal.SIG_DFL)  # shells start background jobs with some ignored
+    try:
+        with pytest.raises(Stopped) as caught, stoppable():  # noqa: PT012
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(signal.SIGTERM)  # while cleaning up
+                ended.append(True)
+    finally:
+        signal.signal(number, before)
     assert caught.value.exit_code == code
     assert ended == [True]
 
