@@ -156,6 +156,12 @@ save_study_figure(tables, "size_gains", folder, plots.size_gains_figure, **recor
 save_study_figure(tables, "class_gains", folder, plots.class_gains_figure, **record)
 
 # %% [markdown]
+# In small regions or in large ones? IoU over the classes that fill so much of a frame.
+
+# %%
+save_study_figure(tables, "area_gains", folder, plots.area_gains_figure, **record)
+
+# %% [markdown]
 # Near class boundaries, or inside regions?
 
 # %%

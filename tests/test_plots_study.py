@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from labkit.plots import study as plots
+from labkit.plots import study_lines
 from labkit.plots.colours import FAMILIES, row_styles
 from labkit.plots.study_maps import class_gains_figure, noise_diagram_figure, overview_figure
 
@@ -106,17 +107,28 @@ def test_regions_show_every_row_over_its_first_baseline(gains):
 
 def test_gain_over_training_size_is_a_line_per_method(gains):
     table = pd.concat([gains.assign(train_frames=float(size)) for size in (50, 100, 400)])
-    figure = plots.size_gains_figure(table)
+    figure = study_lines.size_gains_figure(table)
     figure.canvas.draw()
     assert texts(figure.axes[0].get_xticklabels()) == ["50", "100", "400"]
     assert texts(figure.legends[0].get_texts()) == ["of plain", "of assisted"]
+
+
+def test_gain_over_area_is_a_line_per_method_with_the_areas_in_order(gains):
+    areas = ("below 0.25", "0.25 to 1", "16 and more")
+    table = pd.concat([gains[:2].assign(area=area) for area in areas])
+    figure = study_lines.area_gains_figure(table)
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    assert texts(axis.get_xticklabels()) == [f"{area}\n(20 %)" for area in areas]
+    assert texts(figure.legends[0].get_texts()) == ["of plain", "of assisted"]
+    assert axis.get_ylabel() == "gain over alone, points of IoU"
 
 
 def test_learning_curves_have_a_panel_per_role(gains):
     steps = [{"step": step, "miou": 10.0 + step, "low": 9.0, "high": 90.0} for step in (1, 2)]
     row = {"dataset": "streets", "method": "alone", "taught_by": "nobody", "reads": "image"}
     lines = [row | {"role": role} | step for role in ("teacher", "student") for step in steps]
-    figure = plots.learning_curves_figure(pd.DataFrame(lines))
+    figure = study_lines.learning_curves_figure(pd.DataFrame(lines))
     figure.canvas.draw()
     assert [axis.get_title() for axis in figure.axes] == ["teachers", "students"]
     assert figure.axes[1].lines[0].get_color() == FAMILIES["nobody"][0]

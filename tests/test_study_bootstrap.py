@@ -10,6 +10,8 @@ from labkit.study.bootstrap import (
     resampled_iou,
     seed_resamples,
 )
+from labkit.study.counts import Counts
+from labkit.study.gains import area_counts
 
 
 def counts(hits, wrong):
@@ -167,3 +169,12 @@ def test_unpaired_runs_are_refused(random_pair):
 def test_draws_and_blocks_out_of_range_are_refused(draws, block):
     with pytest.raises(ValueError, match=r"block in 1\.\.10"):
         frame_resamples(10, draws=draws, block=block)
+
+
+def test_areas_count_the_classes_of_a_frame_by_their_share_of_it():
+    labelled = np.array([[4, 996, 0], [4, 6, 990], [0, 0, 0]])
+    hits, predicted = labelled // 2, labelled + np.array([[0, 0, 9], [2, 0, 0], [0, 0, 0]])
+    counted, union, pixels = area_counts(Counts(hits, labelled, predicted))
+    assert pixels.tolist() == [[0, 4, 0, 0, 996], [0, 10, 0, 0, 990], [0] * 5]
+    assert counted.tolist() == [[0, 2, 0, 0, 498], [0, 5, 0, 0, 495], [0] * 5]
+    assert union.tolist() == [[0, 6, 0, 0, 1494], [0, 17, 0, 0, 1485], [0] * 5]

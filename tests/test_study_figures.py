@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pytest
 
 from labkit.plots import study as plots
-from labkit.plots import study_maps
+from labkit.plots import study_lines, study_maps
 from labkit.study import figures
 from labkit.study.build import study_tables
 from labkit.study.figures import DRAWINGS, one_of_each_kind, save_study_figure
@@ -19,8 +19,9 @@ DRAW = {
     "label_use": plots.label_use_figure,
     "class_gains": study_maps.class_gains_figure,
     "region_gains": plots.region_gains_figure,
-    "size_gains": plots.size_gains_figure,
-    "learning_curves": plots.learning_curves_figure,
+    "area_gains": study_lines.area_gains_figure,
+    "size_gains": study_lines.size_gains_figure,
+    "learning_curves": study_lines.learning_curves_figure,
     "overview": study_maps.overview_figure,
     "noise_diagram": study_maps.noise_diagram_figure,
 }

@@ -6,7 +6,13 @@ import pytest
 from labkit.errors import RecordError, SettingsError
 from labkit.study.build import study_tables, write_tables
 from labkit.study.counts import frames_per_block
-from labkit.study.gains import Resampler, class_gains_table, gains_table, teacher_gains_table
+from labkit.study.gains import (
+    Resampler,
+    area_gains_table,
+    class_gains_table,
+    gains_table,
+    teacher_gains_table,
+)
 from labkit.study.rows import Row, Study, student_pairs, teacher_pairs
 from labkit.study.scores import learning_curves, noise_diagrams, students_table, teachers_table
 from tests.fake_runs import PROTOCOL, scored
@@ -175,6 +181,18 @@ def test_class_gains_name_every_class_and_leave_absent_ones_blank(study):
     assert one.boundary["road"] == one.boundary["car"] == 50
     empty = study._replace(students=[], compare=[])
     assert class_gains_table(empty, Resampler(DRAWS)).empty
+
+
+def test_gains_by_area_are_over_the_first_baseline_and_blank_where_no_class_has_it(study):
+    table = area_gains_table(study, Resampler(DRAWS))
+    assert set(table.method) == {"of plain", "of assisted"}
+    assert set(table.over) == {"alone"}
+    one = table[table.method == "of plain"].set_index("area")
+    assert one.gain["16 and more"] == pytest.approx(100 * (14 / 26 - 13 / 27))  # road and car
+    assert one.pixels.tolist() == [0, 0, 0, 0, 100]
+    assert one.gain[:4].isna().all()
+    empty = study._replace(students=[], compare=[])
+    assert area_gains_table(empty, Resampler(DRAWS)).empty
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 displayed or saved.
 
 panels: grids of equal pictures.  colours: one palette.  frames, contribution, sheet, distillers:
-pictures.  curves, study, study_maps: charts.
+pictures.  curves, study, study_lines, study_maps: charts.
 """
 
 from labkit.plots.contribution import (
@@ -25,13 +25,13 @@ from labkit.plots.sheet import sheet_figure
 from labkit.plots.study import (
     gains_figure,
     label_use_figure,
-    learning_curves_figure,
     region_gains_figure,
-    size_gains_figure,
 )
+from labkit.plots.study_lines import area_gains_figure, learning_curves_figure, size_gains_figure
 from labkit.plots.study_maps import class_gains_figure, noise_diagram_figure, overview_figure
 
 __all__ = [
+    "area_gains_figure",
     "class_gains_figure",
     "code_histogram_figure",
     "colourise",

@@ -1,4 +1,4 @@
-"""Gains with their intervals, by region, training-set size and label use; mIoU along training."""
+"""Gains with their intervals, by region and by label use, and how rows of a study are named."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from labkit.plots.colours import AXIS, FAMILIES, family, row_styles
+from labkit.plots.colours import AXIS, FAMILIES, family
 from labkit.plots.panels import SMALL, TITLE, WIDTH, row_height
 from labkit.records.text import figure_text
 
@@ -95,33 +95,6 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
     return figure
 
 
-def size_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain over the first baseline by the number of training frames, with 95 % intervals.
-
-    Args:
-        gains: of `study.gains_table` with train_frames; lines without a gain are left out.
-    """
-    lines = first_baseline(gains).dropna(subset=["gain", "train_frames"])
-    lines = lines.assign(row=row_names(lines, without=("train_size", "train_frames")))
-    figure, axis = plt.subplots(figsize=(WIDTH, 4.6), layout="constrained")
-    groups = list(lines.groupby("row", sort=False))
-    styles = row_styles(group.taught_by.iloc[0] for _, group in groups)
-    for number, ((name, group), style) in enumerate(zip(groups, styles, strict=True)):
-        group = group.sort_values("train_frames")
-        shift = 1 + 0.03 * (number - (len(groups) - 1) / 2)  # side by side on a log axis
-        reach = np.abs([group.gain - group.ci_low, group.ci_high - group.gain])
-        axis.errorbar(group.train_frames * shift, group.gain, reach, label=name, ms=7, **style)
-    sizes = sorted(lines.train_frames.unique())
-    axis.set_xscale("log")
-    axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
-    axis.minorticks_off()
-    axis.axhline(0, **AXIS)
-    axis.set(xlabel="training frames", ylabel="gain, points of mIoU (bar: 95 % interval)")
-    axis.grid(alpha=0.3)
-    _legend_below(figure, axis)
-    return figure
-
-
 def label_use_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
     """Students' gain over their teachers' reliance, label gain and mIoU, a number a student.
 
@@ -156,44 +129,6 @@ def label_use(students: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     points = students.assign(row=row_names(students))
     points = points.assign(gain=points.row.map(gain))
     return points.dropna(subset=["gain", *LABEL_USE]).reset_index(drop=True)
-
-
-def learning_curves_figure(curves: pd.DataFrame) -> Figure:
-    """mIoU along training: mean over seeds, the band from the lowest to the highest.
-
-    Args:
-        curves: of `study.learning_curves`; a panel for teachers and one for students.
-    """
-    panels = list(curves.groupby("role", sort=False))
-    most = max((table.method.nunique() for _, table in panels), default=0)
-    size = (WIDTH, 3.8 + (0.13 * most if most > MOST_IN_LEGEND else 0))
-    figure, axes = plt.subplots(
-        1, max(1, len(panels)), figsize=size, sharey=True, squeeze=False, layout="constrained"
-    )
-    for axis, (role, table) in zip(axes[0], panels, strict=False):
-        rows = list(table.assign(row=row_names(table)).groupby("row", sort=False))
-        kinds = [
-            lines.taught_by.iloc[0] if role == "student" else teacher_family(lines.reads.iloc[0])
-            for _, lines in rows
-        ]
-        for (name, lines), style in zip(rows, row_styles(kinds), strict=True):
-            marked = len(lines) <= 25
-            axis.plot(
-                lines.step, lines.miou, label=name, ms=5, **style | ({} if marked else UNMARKED)
-            )
-            axis.fill_between(lines.step, lines.low, lines.high, color=style["color"], alpha=0.15)
-        axis.set_xlabel("optimiser steps")
-        axis.set_title(f"{role}s", fontsize=TITLE)
-        axis.grid(alpha=0.3)
-        beside = len(rows) <= MOST_IN_LEGEND
-        place = {"loc": "lower right"} if beside else {"loc": "upper center", "ncols": 2}
-        axis.legend(fontsize=SMALL, **place | ({} if beside else {"bbox_to_anchor": (0.5, -0.2)}))
-    axes[0, 0].set_ylabel("mIoU, percent")
-    return figure
-
-
-UNMARKED = {"marker": ""}
-MOST_IN_LEGEND = 6  # lines whose names fit inside a panel
 
 
 def teacher_family(reads: str) -> str:
@@ -250,14 +185,6 @@ def _text(value: Any) -> str:
 
 def _with_reading(name: str, reading: str) -> str:
     return f"{name}, {READS[reading]}" if reading in READS else name
-
-
-def _legend_below(figure: Figure, axis: Axes) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    columns = max(1, min(3, 100 // (max(map(len, labels), default=1) + 6)))
-    figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, fontsize=SMALL, frameon=False
-    )
 
 
 def _draw_gain(axis: Axes, height: float, line: Any) -> None:

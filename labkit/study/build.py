@@ -12,6 +12,7 @@ from labkit.study.counts import read_once
 from labkit.study.gains import (
     DRAWS,
     Resampler,
+    area_gains_table,
     class_gains_table,
     gains_table,
     teacher_gains_table,
@@ -27,6 +28,7 @@ CAPTIONS = {
     "students": "Students",
     "gains": "Students over their baselines",
     "class_gains": "Gain of every class over the first baseline, points of IoU",
+    "area_gains": "Gain over the first baseline by the area that a class fills in a frame",
     "learning_curves": "mIoU along training",
 }
 SHOWN = ("teachers", "teacher_gains", "students", "gains")  # as Markdown too
@@ -42,6 +44,7 @@ class StudyTables:
     students: pd.DataFrame
     gains: pd.DataFrame
     class_gains: pd.DataFrame
+    area_gains: pd.DataFrame
     learning_curves: pd.DataFrame
     notes: dict[str, list[str]]  # below every table
 
@@ -81,6 +84,7 @@ def study_tables(study: Study, *, draws: int = DRAWS, seed: int = 0) -> StudyTab
         students=students_table(study),
         gains=gains_table(study, resampler),
         class_gains=class_gains_table(study, resampler),
+        area_gains=area_gains_table(study, resampler),
         learning_curves=learning_curves(study),
         notes=_notes(study, resampler),
     )

@@ -172,6 +172,18 @@ def _class_drawing(tables: StudyTables, dataset: str, lines: pd.DataFrame) -> Dr
     return Drawing((lines,), caption, alt, suffix=f"_{dataset}")
 
 
+def _areas(tables: StudyTables) -> list[Drawing]:
+    table = tables.area_gains.dropna(subset="gain")
+    if table.empty:
+        return []
+    caption = (
+        f"{tables.caption('area_gains')} Area: percent of a frame's labelled pixels. In brackets: "
+        "percent of all labelled pixels that lie in classes of this area."
+    )
+    alt = "Gain in IoU over the area of a class in its frame, with 95 percent intervals."
+    return [Drawing((table,), caption, alt)]
+
+
 def _noise(tables: StudyTables) -> list[Drawing]:
     drawings = []
     for number, (kind, cells) in enumerate(tables.noise_diagrams().items(), start=1):
@@ -189,6 +201,7 @@ DRAWINGS: dict[str, Callable[[StudyTables], list[Drawing]]] = {
     "gains": _forest("gains"),
     "class_gains": _classes,
     "region_gains": _regions,
+    "area_gains": _areas,
     "size_gains": _sizes,
     "learning_curves": _curves,
     "overview": _overview,
@@ -201,6 +214,7 @@ NEEDS = {
     "gains": f"it needs a student and its baseline, complete for one seed, {FEW_GAINS}",
     "class_gains": "it needs a student and its baseline, complete for one seed",
     "region_gains": "it needs a student and its baseline, complete for one seed",
+    "area_gains": "it needs a student and its baseline, complete for one seed",
     "size_gains": "it needs gains for two training-set sizes",
     "learning_curves": f"it needs a complete run, and at most {MOST_CURVES} rows",
     "overview": "it needs a complete student with a teacher",

@@ -1,6 +1,6 @@
-"""Paired gains over the same seeds and frames: of all pixels, by class, near boundaries, inside."""
+"""Paired gains over the same seeds and frames: of all pixels, by class, by area, by region."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from labkit.study.bootstrap import (
     resampled_iou,
 )
 from labkit.study.counts import (
+    Counts,
     class_shares,
     frame_counts,
     frames_per_block,
@@ -28,12 +29,16 @@ from labkit.study.scores import labels_of
 
 DRAWS = 2000  # of the bootstrap behind every interval
 CLASS_VALUES = ("pixels", "boundary", "gain", "ci_low", "ci_high")
+AREAS = (0.25, 1.0, 4.0, 16.0)  # percent of a frame's labelled pixels, between the ranges of areas
+AREA_NAMES = ("below 0.25", "0.25 to 1", "1 to 4", "4 to 16", "16 and more")
+AREA_VALUES = ("pixels", "gain", "ci_low", "ci_high")
 
 
 class Scored(NamedTuple):
     """One run under one reading, over all frames and over every draw."""
 
-    regions: dict[str, Resampled]  # whole, boundary, interior
+    regions: dict[str, Resampled]  # whole, boundary, interior; a number a class
+    areas: Resampled  # a number a range of areas
     labels: str  # hash of the frames' labels
     frames: int
     block: int  # consecutive frames drawn together
@@ -57,15 +62,23 @@ class Resampler:
             regions = {
                 name: resampled_iou(of.hits, of.union, weights) for name, of in counts.items()
             }
-            self._known[key] = Scored(regions, labels_hash(counts["whole"]), frames, block)
+            by_area = resampled_iou(*area_counts(counts["whole"])[:2], weights)
+            labels = labels_hash(counts["whole"])
+            self._known[key] = Scored(regions, by_area, labels, frames, block)
         return self._known[key]
 
     def sides(self, pair: Pair, region: str = "whole") -> list[list[Resampled]]:
         """The row's and the other's runs by seed; `pair` has at least one seed."""
+        return [[scored.regions[region] for scored in side] for side in self._scored(pair)]
+
+    def area_sides(self, pair: Pair) -> list[list[Resampled]]:
+        """As `sides`, a number a range of `AREAS` instead of one a class."""
+        return [[scored.areas for scored in side] for side in self._scored(pair)]
+
+    def _scored(self, pair: Pair) -> list[list[Scored]]:
         sides = ((pair.row, pair.reading), (pair.over, pair.over_reading))
         return [
-            [self.score(row.runs[seed], reading).regions[region] for seed in pair.seeds()]
-            for row, reading in sides
+            [self.score(row.runs[seed], reading) for seed in pair.seeds()] for row, reading in sides
         ]
 
     def check(self, pair: Pair) -> None:
@@ -119,14 +132,8 @@ def class_gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
         of the class's pixels near a boundary), n, gain, ci_low, ci_high in points of IoU; NaN for
         a class absent from label and prediction. Rows without a seed complete in both are left out.
     """
-    names, lines, seen = label_names(study.students), [], set()
-    for pair in student_pairs(study):
-        if not pair.over.baseline or id(pair.row) in seen:
-            continue
-        seen.add(id(pair.row))
-        if not pair.seeds():
-            continue
-        resampler.check(pair)
+    names, lines = label_names(study.students), []
+    for pair in _first_pairs(study, resampler):
         gains = paired_class_gains(*resampler.sides(pair), seed=resampler.seed)
         counts = frame_counts(pair.row.runs[pair.seeds()[0]], pair.reading)
         for name, *values in zip(class_names(pair), *class_shares(counts), *gains, strict=True):
@@ -134,6 +141,57 @@ def class_gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
             lines.append(line | dict(zip(CLASS_VALUES, values, strict=True)))
     columns = [*names, "over", "class", "n", *CLASS_VALUES]
     return pd.DataFrame(lines, columns=columns)
+
+
+def area_gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
+    """Gain over the first baseline by the area that a class fills in a frame.
+
+    The IoU of a range of areas: hits over union, both summed over those classes of those frames
+    whose area is in it.
+
+    Returns:
+        The row's labels, over, area (range, percent of the frame's labelled pixels), pixels
+        (percent of all labelled ones), n, gain, ci_low, ci_high in points of IoU; NaN where no
+        class of a frame has such an area. Rows without a seed complete in both are left out.
+    """
+    names, lines = label_names(study.students), []
+    for pair in _first_pairs(study, resampler):
+        gains = paired_class_gains(*resampler.area_sides(pair), seed=resampler.seed)
+        counts = frame_counts(pair.row.runs[pair.seeds()[0]], pair.reading)["whole"]
+        pixels = area_counts(counts)[2].sum(0)
+        for name, *values in zip(AREA_NAMES, 100 * pixels / pixels.sum(), *gains, strict=True):
+            line = _labels(pair, names) | {"area": name, "n": len(pair.seeds())}
+            lines.append(line | dict(zip(AREA_VALUES, values, strict=True)))
+    return pd.DataFrame(lines, columns=[*names, "over", "area", "n", *AREA_VALUES])
+
+
+def area_counts(counts: Counts) -> np.ndarray:
+    """(3, F, R) pixels: hits, union and labelled, summed over the classes of each range of areas.
+
+    A class that a frame's label does not hold counts in no range.
+    """
+    labelled = counts.labelled
+    share = 100 * labelled / np.maximum(labelled.sum(1, keepdims=True), 1)  # (F, K)
+    in_range = np.digitize(share, AREAS)[None] == np.arange(len(AREA_NAMES))[:, None, None]
+    in_range &= labelled > 0
+    parts = np.stack([counts.hits, counts.union, labelled])
+    return np.einsum("pfk,rfk->pfr", parts, in_range.astype(parts.dtype))
+
+
+def _first_pairs(study: Study, resampler: Resampler) -> Iterator[Pair]:
+    """Every row over its first baseline, where both are complete for a seed.
+
+    Raises:
+        RecordError: two runs were scored by different protocols or on different labels.
+    """
+    seen = set()
+    for pair in student_pairs(study):
+        if not pair.over.baseline or id(pair.row) in seen:
+            continue
+        seen.add(id(pair.row))
+        if pair.seeds():
+            resampler.check(pair)
+            yield pair
 
 
 def class_names(pair: Pair) -> Sequence[str]:
