@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 MATRICES := labkit/batch/matrices
-FIGURES := networks networks_seeds distillers label_channels precision confirmation scenes convergence threads noise ablations
-FIGURES += $(if $(LABKIT_DATA),camvid)
+FIGURES := networks networks_seeds distillers label_channels precision confirmation scenes more_scenes convergence
+FIGURES += confirmation_converged threads noise ablations $(if $(LABKIT_DATA),camvid)
 
 .PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
