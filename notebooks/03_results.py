@@ -156,7 +156,7 @@ save_study_figure(tables, "size_gains", folder, plots.size_gains_figure, **recor
 save_study_figure(tables, "class_gains", folder, plots.class_gains_figure, **record)
 
 # %% [markdown]
-# In small regions or in large ones? IoU over the classes that fill so much of a frame.
+# Where a class fills little of a frame, or much? IoU summed over classes of similar area.
 
 # %%
 save_study_figure(tables, "area_gains", folder, plots.area_gains_figure, **record)

@@ -187,10 +187,10 @@ def test_gains_by_area_are_over_the_first_baseline_and_blank_where_no_class_has_
     table = area_gains_table(study, Resampler(DRAWS))
     assert set(table.method) == {"of plain", "of assisted"}
     assert set(table.over) == {"alone"}
-    one = table[table.method == "of plain"].set_index("area")
-    assert one.gain["16 and more"] == pytest.approx(100 * (14 / 26 - 13 / 27))  # road and car
-    assert one.pixels.tolist() == [0, 0, 0, 0, 100]
-    assert one.gain[:4].isna().all()
+    of_plain = table[table.method == "of plain"].set_index("area")
+    assert of_plain.gain["16 and more"] == pytest.approx(100 * (14 / 26 - 13 / 27))  # road and car
+    assert of_plain.pixels.tolist() == [0, 0, 0, 0, 100]
+    assert of_plain.gain[:4].isna().all()
     empty = study._replace(students=[], compare=[])
     assert area_gains_table(empty, Resampler(DRAWS)).empty
 

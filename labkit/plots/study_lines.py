@@ -61,8 +61,8 @@ def size_gains_figure(gains: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(WIDTH, 4.6), layout="constrained")
     for name, group, style, shift in _side_by_side(lines):
         group = group.sort_values("train_frames")
-        place = group.train_frames * (1 + 0.03 * shift)  # on a log axis
-        axis.errorbar(place, group.gain, _reach(group), label=name, ms=7, **style)
+        x = group.train_frames * (1 + 0.03 * shift)  # on a log axis
+        axis.errorbar(x, group.gain, _reach(group), label=name, ms=7, **style)
     sizes = sorted(lines.train_frames.unique())
     axis.set_xscale("log")
     axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
@@ -78,14 +78,14 @@ def area_gains_figure(gains: pd.DataFrame) -> Figure:
     """Gain over the first baseline by the area of a class in its frame, with 95 % intervals.
 
     Args:
-        gains: of `study.area_gains_table`, lines with a gain.
+        gains: of `study.area_gains_table`, of one data set; areas without a gain are left out.
     """
-    lines = gains.assign(row=row_names(gains))
-    areas = list(dict.fromkeys(lines.area))
+    lines = gains.assign(row=row_names(gains)).dropna(subset="gain")
+    areas = [area for area in dict.fromkeys(gains.area) if area in set(lines.area)]
     figure, axis = plt.subplots(figsize=(WIDTH, 4.6), layout="constrained")
     for name, group, style, shift in _side_by_side(lines):
-        place = group.area.map(areas.index) + 0.08 * shift
-        axis.errorbar(place, group.gain, _reach(group), label=name, ms=7, **style)
+        x = group.area.map(areas.index) + 0.08 * shift
+        axis.errorbar(x, group.gain, _reach(group), label=name, ms=7, **style)
     pixels = dict(zip(lines.area, lines.pixels, strict=True))
     axis.set_xticks(range(len(areas)), [f"{area}\n({pixels[area]:.2g} %)" for area in areas])
     axis.axhline(0, **AXIS)

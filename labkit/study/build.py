@@ -28,7 +28,7 @@ CAPTIONS = {
     "students": "Students",
     "gains": "Students over their baselines",
     "class_gains": "Gain of every class over the first baseline, points of IoU",
-    "area_gains": "Gain over the first baseline by the area that a class fills in a frame",
+    "area_gains": "Gain over the first baseline by a class's area in a frame, points of IoU",
     "learning_curves": "mIoU along training",
 }
 SHOWN = ("teachers", "teacher_gains", "students", "gains")  # as Markdown too

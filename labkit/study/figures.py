@@ -173,15 +173,18 @@ def _class_drawing(tables: StudyTables, dataset: str, lines: pd.DataFrame) -> Dr
 
 
 def _areas(tables: StudyTables) -> list[Drawing]:
-    table = tables.area_gains.dropna(subset="gain")
-    if table.empty:
-        return []
+    table = tables.area_gains
     caption = (
         f"{tables.caption('area_gains')} Area: percent of a frame's labelled pixels. In brackets: "
-        "percent of all labelled pixels that lie in classes of this area."
+        "percent of all labelled pixels that lie in classes of this area. Predictions of a class "
+        "in frames whose label does not hold it are left out."
     )
     alt = "Gain in IoU over the area of a class in its frame, with 95 percent intervals."
-    return [Drawing((table,), caption, alt)]
+    return [
+        Drawing((lines,), caption, alt, suffix=f"_{dataset}")
+        for dataset, lines in table.groupby("dataset", sort=False)
+        if len(lines) <= MOST_CURVES * lines.area.nunique()
+    ]
 
 
 def _noise(tables: StudyTables) -> list[Drawing]:
@@ -214,7 +217,8 @@ NEEDS = {
     "gains": f"it needs a student and its baseline, complete for one seed, {FEW_GAINS}",
     "class_gains": "it needs a student and its baseline, complete for one seed",
     "region_gains": "it needs a student and its baseline, complete for one seed",
-    "area_gains": "it needs a student and its baseline, complete for one seed",
+    "area_gains": "it needs a student and its baseline, complete for one seed, "
+    f"and at most {MOST_CURVES} rows",
     "size_gains": "it needs gains for two training-set sizes",
     "learning_curves": f"it needs a complete run, and at most {MOST_CURVES} rows",
     "overview": "it needs a complete student with a teacher",

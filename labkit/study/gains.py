@@ -147,7 +147,7 @@ def area_gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
     """Gain over the first baseline by the area that a class fills in a frame.
 
     The IoU of a range of areas: hits over union, both summed over those classes of those frames
-    whose area is in it.
+    whose area is in it. Predictions of a class in frames whose label does not hold it are left out.
 
     Returns:
         The row's labels, over, area (range, percent of the frame's labelled pixels), pixels
