@@ -79,6 +79,18 @@ def test_peak_memory_counts_what_a_call_adds():
     assert 145 < large - small < 155
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_peak_memory_does_not_see_what_the_garbage_collector_frees():
+    def take():
+        containers = [[] for _ in range(20_000)]  # so many that a collection is due
+        return len(containers), torch.ones(50 * 10**6, dtype=torch.uint8)
+
+    cycle = {"tensor": torch.ones(45 * 10**6, dtype=torch.uint8)}
+    cycle["itself"] = cycle
+    del cycle
+    assert timing.peak_megabytes(take) > 45
+
+
 def test_a_measurement_of_memory_that_fails_is_an_error():
     with pytest.raises(RuntimeError, match="memory"):
         timing.peak_megabytes(partial(int, "no number"))

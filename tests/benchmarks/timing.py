@@ -5,6 +5,7 @@ Calls that are compared are timed in turns, so that what else the machine does f
 
 import contextlib
 import ctypes
+import gc
 import io
 import math
 import os
@@ -131,6 +132,7 @@ def _measure(call: Call, writing: int) -> None:
     status = 1
     try:
         torch.set_num_threads(1)  # the parent's other threads do not exist here
+        gc.disable()  # memory freed while the call runs would hide what it adds
         before = _resident()
         call()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES
@@ -148,4 +150,5 @@ def _resident() -> int:
 
 def _return_free_memory() -> None:
     """Give freed memory back to the system, so that a call cannot use it unseen."""
+    gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
