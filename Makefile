@@ -17,11 +17,11 @@ figures: $(READY)  ## tables and figures of these matrices made anew, CamVid's i
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done
 	$(BIN)/python -m labkit.study.readme
 
-test: $(READY)
-	$(BIN)/python -m pytest
+test: $(READY)  ## two processes, a file's tests in one of them
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
