@@ -30,7 +30,7 @@
 dataset: str = "streets"  # name of a file in labkit/datasets
 recipe: str = "default"  # one of the data set's recipes
 data_root: str = ""  # folder that holds the data sets; "": environment variable LABKIT_DATA
-assisted: bool = True  # False: the plain twin, which sees the image alone
+assisted: bool = True  # False: a plain teacher, which sees the image alone
 class_std: float = 1.0  # std of the random class codes
 pixel_std: float = 0.03  # std of the pixel noise, in units of the class codes
 seed: int = 0  # weights, data order, augmentation and noise follow from it
@@ -125,6 +125,6 @@ figure = run_predictions_figure({f"{run.kind} teacher": experiment}, frames=2)
 
 # %% [markdown]
 # **Takeaway.** A teacher uses its label only where the label scale is large enough and the consistency weight is small enough; reliance
-# shows it. A gain means something only beside the plain twin of the same recipe and seed.
+# shows it. A gain means something only beside a plain teacher of the same recipe and seed.
 #
 # Next: [02 · Student distillation](02_student_distillation.ipynb)

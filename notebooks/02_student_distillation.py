@@ -24,8 +24,8 @@
 # %% [markdown]
 # ## Parameters
 #
-# `teacher` takes the id of a complete run (`labkit runs` lists them); `""` trains the twin without a
-# teacher. Everything else is set through `overrides`: `"train_steps=1200, cwd.temperature=4"`.
+# `teacher` takes the id of a complete run (`labkit runs` lists them); `""` trains a student
+# alone. Everything else is set through `overrides`: `"train_steps=1200, cwd.temperature=4"`.
 
 # %% tags=["parameters"]
 dataset: str = "streets"  # name of a file in labkit/datasets
@@ -85,7 +85,7 @@ if run.teacher:
 # ## Compare runs
 #
 # Two or three complete runs on one frame: swipe from one prediction to the other, see which is right where, and go to the frames on
-# which a class gains or loses most. It begins with a student, its twin without a teacher, and its teacher.
+# which a class gains or loses most. It begins with a student, its baseline (the same student alone), and its teacher.
 
 # %%
 explore.show(explore.compare(run.settings, run=run))
@@ -106,8 +106,9 @@ figure = plots.curves_figure({f"student {run.kind}": run.log_rows()})
 # %% [markdown]
 # <details><summary><b>Predict first.</b> In which classes would a student gain most from a teacher that knows the regions?</summary>
 #
-# In `streets/confirmation` in thin classes: pole +7 to +9 and person +7 to +9. CWD gains more inside regions (+1.8) than near
-# boundaries (+.9); DIST with the assisted teacher's weights gains more near boundaries (+3.5) than inside (+2.3).
+# In thin classes. In `streets/confirmation_converged`, 3000 steps: pole +1.6 and person +3.7 by CWD; +3.8 and +4.1 by DIST with a student that
+# begins with the assisted teacher's weights. CWD gains inside regions (+1.2) and not near boundaries (-.3), the other in both (+1.6, +1.8).
+# After 1500 steps all of these were larger (`streets/confirmation`).
 # </details>
 
 # %%
@@ -120,7 +121,7 @@ beside = {"teacher": experiment.teacher} if experiment.teacher else {}
 figure = run_predictions_figure(beside | {"student": experiment}, frames=2)
 
 # %% [markdown]
-# **Takeaway.** A student's gain is worth reading only beside its twin without a teacher, same recipe, seed and steps, and beside a
-# twin that trained as long as teacher and student together.
+# **Takeaway.** A student's gain is worth reading only beside its baseline, the same student alone with the same seed and steps, and beside a
+# student alone that trained as long as teacher and student together.
 #
 # Next: [03 · Results](03_results.ipynb)

@@ -17,9 +17,9 @@
 # You will learn to read three tables: what the label does for a teacher, what each student reaches, and how much it **gains**
 # over the same student without a teacher, with an interval. Then where the gain lies, and what the networks predict.
 #
-# ![Gain of each student over its baseline, with intervals](../figures/streets/confirmation/gains.png)
+# ![Gain of each student over its baseline, with intervals](../figures/streets/confirmation_converged/gains.png)
 #
-# Everything comes from the complete runs of one matrix file (`labkit matrix FILE` makes them). A missing run leaves a dash.
+# Everything comes from the complete runs of one matrix file (`labkit matrix FILE` makes them). A row without any run has dashes.
 #
 # | word | meaning |
 # |---|---|
@@ -124,7 +124,7 @@ save_study_figure(tables, "learning_curves", folder, plots.learning_curves_figur
 # ## Gains
 # *Before you look: how many points must a student gain before you believe it, with one seed? With three?*
 #
-# Seeds and frames are resampled together, and both methods meet the same ones. An interval that holds 0 is no gain. With three
+# Seeds and frames are resampled together, and both methods meet the same ones. An interval that holds 0 does not show a gain. With three
 # seeds it is too narrow, so read every seed's own gain and the t-test too.
 
 # %%

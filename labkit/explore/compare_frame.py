@@ -269,7 +269,7 @@ def _entropy_panel(name: str, answer: Answer) -> Panel:
 
 
 def _relatives(runs: list[Run], run: Run | None) -> list[Run]:
-    """A run, a twin of its seed without a teacher, and its teacher, where they are complete; else
+    """A run, its baseline of the same seed, and its teacher, where they are complete; else
     the runs as they come.
     """
     begun = [one for one in runs if run and one.run_id == run.run_id]

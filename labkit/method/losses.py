@@ -52,8 +52,8 @@ def hard_pixel_cross_entropy(
 ) -> Tensor:
     """Cross-entropy of the hard pixels (OHEM), mean over the pixels kept.
 
-    Kept are labelled pixels whose true class has less than `probability`, but at least the hardest
-    N*H*W * `least_share` pixels of the batch (ties included), void not among them.
+    Keeps labelled pixels whose true class has a probability below `probability`, and never fewer
+    than the hardest N*H*W * `least_share` pixels of the batch (ties included). Void is never kept.
 
     Arguments, result and errors otherwise as for `cross_entropy`.
 
@@ -126,7 +126,7 @@ def _check_target(logits: Tensor, target: Tensor, stride: int) -> None:
 
 
 def _check_ids(target: Tensor, num_classes: int, ignore_index: int) -> None:
-    """Explains an index error of the CPU; other devices report theirs later and otherwise."""
+    """Explains an index error of the CPU; other devices raise their own, asynchronously."""
     outside = ((target < 0) | (target >= num_classes)) & (target != ignore_index)
     if outside.any():
         raise ValueError(

@@ -31,7 +31,7 @@ class LabelNoising:
 
     Attributes:
         num_classes: K, classes without void.
-        class_std: standard deviation of the random class codes.
+        class_std: standard deviation of the random class codes; fixed codes ignore it.
         pixel_std: standard deviation of e(p), in the units of the class codes.
         label_scale: multiplies the result; in standard deviations of the normalised image.
         void_policy: "own" gives void a code like a class, "zero" gives it code 0 (noise stays).

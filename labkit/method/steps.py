@@ -48,7 +48,7 @@ def teacher_step(
         target: (N, H, W) int64, 255 = void.
         noising: the label noising module; called twice.
         generator: on the batch's device; both noisings are drawn from it.
-        consistency_weight: of D(a, stop b) + D(b, stop a); 0 leaves the term out.
+        consistency_weight: of D(a, stop_gradient(b)) + D(b, stop_gradient(a)); 0: no such term.
         distance, temperature: D, and what divides its logits.
         distance_stride: logits finer than this are average-pooled to it, pixels.
         void_in_distance: False leaves void positions out of D.
