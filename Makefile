@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 MATRICES := labkit/batch/matrices
 FIGURES := networks networks_seeds distillers label_channels precision confirmation scenes more_scenes convergence
-FIGURES += confirmation_converged threads noise ablations $(if $(LABKIT_DATA),camvid)
+FIGURES += confirmation_converged threads noise ablations consistency $(if $(LABKIT_DATA),camvid)
 
 .PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
 
