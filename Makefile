@@ -11,7 +11,7 @@ FIGURES += confirmation_converged threads noise ablations consistency $(if $(LAB
 demo: $(READY)  ## two teachers, four students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
 
-figures: $(READY)  ## tables and figures of these matrices made anew, CamVid's if LABKIT_DATA is set; resumable, 9 to 13 hours on 2 CPU cores, CamVid 4 more
+figures: $(READY)  ## tables and figures of these matrices made anew, CamVid's if LABKIT_DATA is set; resumable, 10 to 14 hours on 2 CPU cores, CamVid 2 more
 	$(BIN)/labkit run noising --set figures=figures/streets/noising
 	$(BIN)/labkit run distillers --set figures=figures/streets/toy
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done
