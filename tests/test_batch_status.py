@@ -1,6 +1,7 @@
 """How far a matrix is, read from run folders, receipts and locks."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +116,13 @@ def test_tables_hold_for_the_file_and_the_weights_they_were_made_from(complete_m
     matrices.write(complete_matrix, runs=tmp_path / "runs")
     assert look(complete_matrix).open_last() == []
     (look(complete_matrix).matrix.figures_folder / "MANIFEST.json").unlink()
+    assert look(complete_matrix).open_last() == [TABLES]
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda table: table.write_text("| edited |\n")])
+def test_a_table_that_is_gone_or_altered_is_made_again(complete_matrix, change):
+    matrices.make_tables(complete_matrix)
+    change(look(complete_matrix).matrix.figures_folder / "students.md")
     assert look(complete_matrix).open_last() == [TABLES]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from labkit.batch.jobs import Job, Line, Plan
@@ -13,7 +14,7 @@ from labkit.batch.receipts import JobFiles
 from labkit.errors import FileError, LabkitError
 from labkit.networks import encoder_weights_fingerprint
 from labkit.records.artifacts import figures_manifest
-from labkit.records.files import read_json, write_json
+from labkit.records.files import file_hash, read_json, write_json
 from labkit.records.run import Run, check_outputs, describe_run
 from labkit.records.schema import OUTPUTS, SMALL_OUTPUTS
 from labkit.records.text import terminal_text
@@ -152,13 +153,14 @@ class Inspection:
         return {"made_from": self.made_from(), "figures": self._figures()}
 
     def _figures(self) -> dict[str, str]:
-        """Hash of every file that the manifest of the figures lists."""
+        """Hash of every file of the figures that is there as their manifest lists it."""
         folder = self.matrix.figures_folder
         try:
             entries = figures_manifest(folder)["files"]
         except LabkitError:
             return {}
-        return {name: str(entry.get("sha256", "")) for name, entry in entries.items()}
+        listed = {name: str(entry.get("sha256", "")) for name, entry in entries.items()}
+        return {name: digest for name, digest in listed.items() if _holds(folder / name, digest)}
 
     def sync_receipts(self) -> None:
         """Write a receipt of every run that is complete, and remove all others.
@@ -258,6 +260,13 @@ def state_of(files: JobFiles, is_done: Callable[[], bool]) -> str:
     if files.failure.is_file():
         return "failed"
     return "stopped" if files.log.is_file() else "waiting"
+
+
+def _holds(path: Path, digest: str) -> bool:
+    try:
+        return file_hash(path) == digest
+    except FileError:
+        return False
 
 
 def _read(path: Any) -> dict[str, Any]:
