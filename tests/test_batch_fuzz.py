@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from labkit.batch.matrix import read_matrix
@@ -68,6 +68,7 @@ def test_a_changed_file_is_planned_or_refused(folder, changes):
 
 @QUICK
 @given(part=st.sampled_from(["settings", "teachers", "methods", "noise"]), given_=VALUES)
+@example(part="noise", given_={"\x1b[31m": []})
 def test_a_changed_part_is_planned_or_refused(folder, part, given_):
     values = SOUND[part] | (given_ if isinstance(given_, dict) else {"x": given_})
     text = yaml.safe_dump(SOUND | {part: values}, sort_keys=False, allow_unicode=True)

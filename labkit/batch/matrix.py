@@ -224,7 +224,8 @@ def _is_distiller_option(name: str, known: set[str], known_distillers: set[str])
 def _check_axes(matrix: Matrix) -> Iterator[str]:
     """Values given twice, seeds out of range, and noise that changes no result."""
     names = ("datasets", "seeds", "teacher_networks", "student_networks")
-    axes = {name: getattr(matrix, name) for name in names} | matrix.noise
+    axes = {name: getattr(matrix, name) for name in names}
+    axes |= {f"noise {echo(name)}": values for name, values in matrix.noise.items()}
     for name, values in axes.items():
         if not values or len(set(values)) < len(values):
             yield f"{name}: got {echo(values)}; expected each value once, and at least one."
