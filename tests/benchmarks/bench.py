@@ -8,6 +8,7 @@ one run on one machine; times of two machines say nothing about each other.
 
 import argparse
 import importlib
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
         parser.error(f"unknown groups {', '.join(unknown)}; expected of {', '.join(GROUPS)}")
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as in training; the references have it too
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # no messages of the profiler between the rows
     Clock.once = options.once
     if options.cpu_time:
         Clock.read = staticmethod(time.process_time)

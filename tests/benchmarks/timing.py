@@ -4,28 +4,22 @@ Calls that are compared are timed in turns, so that what else the machine does f
 """
 
 import contextlib
-import ctypes
-import gc
 import io
 import math
 import os
 import platform
-import resource
-import select
-import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from labkit.records.provenance import cpu_name
 
 Call = Callable[[], object]
-KIBIBYTES = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
-MEMORY_SECONDS = 300  # after which a measurement of memory is given up
 
 
 class Clock:
@@ -61,28 +55,18 @@ def milliseconds(*calls: Call, repeat: int = 9) -> list[float]:
 
 
 def peak_megabytes(call: Call) -> float:
-    """Most memory that a call adds to what the process holds, in a forked process of one thread.
+    """Most memory that tensors of a call on the CPU hold at once, beyond what was held before.
 
-    Raises:
-        RuntimeError: the call failed, or took longer than five minutes.
+    Counted by PyTorch's profiler: the process's own size also shows what the C library keeps free
+    and what the system takes back.
     """
-    _return_free_memory()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _measure(call, writing)
-    os.close(writing)
-    try:
-        ready, _, _ = select.select([reading], [], [], MEMORY_SECONDS)
-        text = os.read(reading, 100) if ready else b""
-    finally:
-        os.close(reading)
-        if not text:
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    if not text:
-        raise RuntimeError("benchmark: a measurement of memory failed or took too long.")
-    return int(text) / 1e6
+    cpu = [ProfilerActivity.CPU]
+    with profile(activities=cpu, profile_memory=True, acc_events=True) as profiled:
+        call()
+    events = profiled.profiler.kineto_results.events()
+    changes = [event for event in events if event.name() == "[memory]"]
+    changes.sort(key=lambda event: event.start_ns())
+    return max(accumulate((event.nbytes() for event in changes), initial=0)) / 1e6
 
 
 def quiet() -> contextlib.redirect_stdout:
@@ -125,30 +109,3 @@ def machine() -> dict[str, Any]:
 def _wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
-
-
-def _measure(call: Call, writing: int) -> None:
-    """What the forked process does: it ends here, whatever happens."""
-    status = 1
-    try:
-        torch.set_num_threads(1)  # the parent's other threads do not exist here
-        gc.disable()  # memory freed while the call runs would hide what it adds
-        before = _resident()
-        call()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTES
-        os.write(writing, str(max(peak - before, 1)).encode())
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _resident() -> int:
-    """Bytes of memory this process holds now."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def _return_free_memory() -> None:
-    """Give freed memory back to the system, so that a call cannot use it unseen."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
