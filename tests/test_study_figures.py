@@ -69,13 +69,27 @@ def study(tmp_path_factory):
 def test_every_figure_is_saved_with_its_caption_and_runs(study, tmp_path, name):
     tables = study_tables(study, draws=20)
     files = save_study_figure(tables, name, tmp_path, DRAW[name], parameters={"draws": 20})
-    assert files.endswith(".png")
     manifest = json.loads((tmp_path / "MANIFEST.json").read_text(encoding="utf-8"))["files"]
-    entry = manifest[files]
-    assert "2 frames of val" in entry["caption"]
-    assert entry["alt"]
-    assert len(entry["runs"]) == 13
-    assert (tmp_path / files).with_suffix(".pdf").is_file()
+    for file in files.split(", "):
+        entry = manifest[file]
+        assert "2 frames of val" in entry["caption"]
+        assert entry["alt"]
+        assert len(entry["runs"]) == 13
+        assert (tmp_path / file).with_suffix(".pdf").is_file()
+
+
+def test_curves_and_areas_have_a_figure_for_each_training_set_size(study):
+    tables = study_tables(study, draws=20)
+    curves, areas = DRAWINGS["learning_curves"](tables), DRAWINGS["area_gains"](tables)
+    assert [drawing.suffix for drawing in curves] == ["_50", "_100"]
+    assert [drawing.suffix for drawing in areas] == ["_streets_50", "_streets_100"]
+    for drawing in (*curves, *areas):
+        size = drawing.suffix.split("_")[-1]
+        assert drawing.caption.startswith(f"{size} training images. ")
+        (lines,) = drawing.arguments
+        assert set(lines.train_size) - {""} == {size}
+    roles = curves[0].arguments[0].role
+    assert set(roles) == {"teacher", "student"}  # teachers of no size are in both
 
 
 def test_a_study_without_complete_runs_saves_nothing(tmp_path):

@@ -1,6 +1,6 @@
 """Which tables a figure of a study draws, and its caption and text; one call draws and saves it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from labkit.study.rows import Study, complete_runs
 
 MOST_CURVES = 30  # that can be told apart in one figure
 MOST_GAINS = 80  # lines of one figure
+OF_STEP = ("reads", "step", "n", "miou", "low", "high")  # columns of learning curves, labels aside
 FEWEST_TEACHERS = 4  # whose use of the label says something about their students' gains
 
 
@@ -115,15 +116,16 @@ def _sizes(tables: StudyTables) -> list[Drawing]:
 
 
 def _curves(tables: StudyTables) -> list[Drawing]:
-    rows = len(tables.study.teachers) + len(tables.study.students)
-    if tables.learning_curves.empty or rows > MOST_CURVES:
-        return []
     caption = (
         f"{tables.caption('learning_curves')} Mean over seeds; the band reaches from the lowest "
         "to the highest seed."
     )
     alt = "mIoU over optimiser steps, a line with a band for every row."
-    return [Drawing((tables.learning_curves,), caption, alt)]
+    return [
+        Drawing((lines,), f"{of_size}{caption}", alt, suffix)
+        for suffix, of_size, lines in _by_size(tables.learning_curves)
+        if 0 < len(lines.drop(columns=[*OF_STEP]).drop_duplicates()) <= MOST_CURVES
+    ]
 
 
 def _overview(tables: StudyTables) -> list[Drawing]:
@@ -173,7 +175,6 @@ def _class_drawing(tables: StudyTables, dataset: str, lines: pd.DataFrame) -> Dr
 
 
 def _areas(tables: StudyTables) -> list[Drawing]:
-    table = tables.area_gains
     caption = (
         f"{tables.caption('area_gains')} Area: percent of a frame's labelled pixels. In brackets: "
         "percent of all labelled pixels that lie in classes of this area. Predictions of a class "
@@ -181,10 +182,22 @@ def _areas(tables: StudyTables) -> list[Drawing]:
     )
     alt = "Gain in IoU over the area of a class in its frame, with 95 percent intervals."
     return [
-        Drawing((lines,), caption, alt, suffix=f"_{dataset}")
-        for dataset, lines in table.groupby("dataset", sort=False)
+        Drawing((lines,), f"{of_size}{caption}", alt, f"_{dataset}{suffix}")
+        for dataset, table in tables.area_gains.groupby("dataset", sort=False)
+        for suffix, of_size, lines in _by_size(table)
         if len(lines) <= MOST_CURVES * lines.area.nunique()
     ]
+
+
+def _by_size(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Suffix of the file, words of the caption and lines, by the training-set size if it varies."""
+    sizes = [size for size in table.get("train_size", pd.Series()).unique() if size]
+    if len(sizes) < 2:
+        yield "", "", table
+        return
+    for size in sizes:
+        lines = table[table.train_size.isin([size, ""])]
+        yield f"_{size}", f"{size} training images. ", lines
 
 
 def _noise(tables: StudyTables) -> list[Drawing]:

@@ -8,6 +8,7 @@ written by hand), every table, every figure with its caption, and where the reco
 
 import csv
 import io
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,12 +65,20 @@ def manifest_entries(folder: Path) -> dict[str, dict[str, Any]]:
     entries = read_json(path)
     entries = entries.get("files", {})
     order = {name: number for number, name in enumerate(FIRST)}
-    ordered = sorted(entries, key=lambda name: (order.get(Path(name).stem, len(FIRST)), name))
+    ordered = sorted(
+        entries, key=lambda name: (order.get(Path(name).stem, len(FIRST)), *_parts(name))
+    )
     return {
         name: entry
         for name, entry in ((name, entries[name]) for name in ordered)
         if isinstance(entry, dict) and Path(name).name == name and not name.startswith(".")
     }
+
+
+def _parts(name: str) -> tuple[str, int, str]:
+    """Orders names whose stems end in numbers by these: curves_50 before curves_100."""
+    number = re.search(r"_(\d{1,9})\.", name)
+    return (name[: number.start()], int(number[1]), name) if number else (name, 0, name)
 
 
 def _names(figures: Path, folders: list[Path]) -> list[str]:
