@@ -86,3 +86,12 @@ def test_the_student_is_left_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in student.state_dict().items())
     assert all(parameter.grad is None for parameter in student.parameters())
     assert not student.training
+
+
+def test_weights_are_measured_against_the_loss_of_the_training():
+    def twice(logits, target, *, stride):
+        return 2 * cross_entropy(logits, target, stride=stride)
+
+    plain, doubled = run("at"), run("at", segmentation_loss=twice)
+    assert doubled.norms["ce"] == pytest.approx(2 * plain.norms["ce"])
+    assert doubled.weights["at"] == pytest.approx(2 * plain.weights["at"], rel=0.01)

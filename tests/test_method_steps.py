@@ -105,6 +105,17 @@ def test_auxiliary_terms_enter_once_per_path():
     assert list(distil(TinyNetwork(auxiliary_weight=0.4), None).terms) == ["ce", "auxiliary"]
 
 
+def test_auxiliary_terms_are_of_the_segmentation_loss_given():
+    def constant(logits, target, *, stride):
+        return logits.sum() * 0 + stride
+
+    network = TinyNetwork(auxiliary_weight=0.4)
+    terms = distil(network, None, segmentation_loss=constant).terms
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(
+        {"ce": 2, "auxiliary": 0.4 * 4}
+    )
+
+
 def test_equal_paths_agree():
     silent = LabelNoising(num_classes=4, class_std=0, pixel_std=0)
     teacher = TinyNetwork(1).eval()

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from labkit.distillers.calibrate import Calibration
 from labkit.errors import SettingsError
+from labkit.method import cross_entropy, hard_pixel_cross_entropy
 from labkit.settings import make_settings, settings_digest
-from labkit.training import loop
+from labkit.training import calibration, loop
 from labkit.training.experiment import distillation_noising
 from labkit.training.fit import fit
 from tests.tiny import rng_untouched
@@ -153,3 +155,16 @@ def test_ids_of_runs_with_given_weights_are_those_of_earlier_versions():
         taught_by="plain",
     )
     assert settings_digest(settings, {}).startswith("5e465f31c9dc")
+
+
+def test_a_weight_is_calibrated_against_the_loss_of_the_training(make, monkeypatch):
+    given = []
+
+    def known(*_, segmentation_loss, **__):
+        given.append(segmentation_loss)
+        return Calibration({"at": 1.0}, {})
+
+    monkeypatch.setattr(calibration, "calibrate", known)
+    for hard_pixels in (False, True):
+        make("at:calibrated", hard_pixels=hard_pixels)
+    assert given == [cross_entropy, hard_pixel_cross_entropy]

@@ -48,9 +48,11 @@ class TinyNetwork(nn.Module):
             auxiliary["auxiliary"] = self.auxiliary_head(coarse)
         return Outputs(self.head(joined), 2, auxiliary, (fine, coarse))
 
-    def auxiliary_terms(self, outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
+    def auxiliary_terms(
+        self, outputs: Outputs, target: Tensor, segmentation_loss=cross_entropy
+    ) -> dict[str, Tensor]:
         return {
-            name: self.auxiliary_weight * cross_entropy(logits, target, stride=4)
+            name: self.auxiliary_weight * segmentation_loss(logits, target, stride=4)
             for name, logits in outputs.auxiliary.items()
         }
 

@@ -8,7 +8,7 @@ gradient there is refused by name.
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -90,6 +90,7 @@ def calibrate(
     generator: torch.Generator,
     seed: int = 0,
     share: float = 1.0,
+    segmentation_loss: Callable[..., Tensor] = cross_entropy,
 ) -> Calibration:
     """Proposes weights for the distillers of a text, from a few batches of `student_step`.
 
@@ -101,13 +102,14 @@ def calibrate(
         distillation, options, seed: as for `build_distiller`; weights in the text do not matter.
         generator: of the noising.
         share: see `calibrated_weights`.
+        segmentation_loss: (logits, target, *, stride) -> scalar, of the training.
 
     Returns:
         Calibration.
     """
     unit = "+".join(f"{name}:1" for name in parse_distillation(distillation))
     options = {key: value for key, value in options.items() if not key.endswith(".weight")}
-    meter = _Meter(unit, options, seed)
+    meter = _Meter(unit, options, seed, segmentation_loss)
     student = copy.deepcopy(student).train()
     for images, target in batches:
         student_step(student, teacher, images, target, noising, meter, generator=generator)
@@ -117,8 +119,11 @@ def calibrate(
 class _Meter(nn.Module):
     """Stands in for a distiller in `student_step` and records gradient norms at weight 1."""
 
-    def __init__(self, distillation: str, options: Mapping[str, Any], seed: int) -> None:
+    def __init__(
+        self, distillation: str, options: Mapping[str, Any], seed: int, loss: Callable[..., Tensor]
+    ) -> None:
         super().__init__()
+        self.loss = loss
         self.build = {"distillation": distillation, "options": options, "seed": seed}
         self.distiller: nn.Module | None = None
         self.norms: list[dict[str, float]] = []
@@ -126,7 +131,7 @@ class _Meter(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, target: Tensor) -> dict[str, Tensor]:
         if self.distiller is None:
             self.distiller = build_distiller(**self.build, student=student, teacher=teacher)
-        terms = {REFERENCE: cross_entropy(student.logits, target, stride=student.stride)}
+        terms = {REFERENCE: self.loss(student.logits, target, stride=student.stride)}
         terms |= self.distiller(student, teacher, target)
         self.norms.append(gradient_norms(terms, student.features[-1]))
         return {}

@@ -52,7 +52,7 @@ def teacher_step(
         distance, temperature: D, and what divides its logits.
         distance_stride: logits finer than this are average-pooled to it, pixels.
         void_in_distance: False leaves void positions out of D.
-        segmentation_loss: (logits, target, *, stride) -> scalar.
+        segmentation_loss: (logits, target, *, stride) -> scalar; of the auxiliary heads, too.
         separate_paths: two forward passes, as in the official code; BatchNorm then sees the paths
             one after the other.
 
@@ -104,7 +104,7 @@ def student_step(
         distiller: (student Outputs, teacher Outputs, target) -> weighted terms by name; None
             where there is no teacher.
         generator: on the batch's device; the noising is drawn from it.
-        segmentation_loss: (logits, target, *, stride) -> scalar.
+        segmentation_loss: (logits, target, *, stride) -> scalar; of the auxiliary heads, too.
 
     Returns:
         Terms ce, the student's auxiliary terms, and the distiller's.
@@ -133,4 +133,4 @@ def _supervised_terms(
 ) -> dict[str, Tensor]:
     """Cross-entropy of the logits and the network's own auxiliary terms."""
     loss = segmentation_loss(outputs.logits, target, stride=outputs.stride)
-    return {"ce": loss} | network.auxiliary_terms(outputs, target)
+    return {"ce": loss} | network.auxiliary_terms(outputs, target, segmentation_loss)

@@ -1,6 +1,6 @@
 """The network every family builds: images of any size in, `Outputs` at the decoder's stride out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,19 +89,25 @@ class SegmentationNetwork(nn.Module):
         channels = self.encoder.out_channels[-2]
         return {"auxiliary": fcn_head(channels, channels // 4, self.num_classes)}
 
-    def auxiliary_terms(self, outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
+    def auxiliary_terms(
+        self,
+        outputs: Outputs,
+        target: Tensor,
+        segmentation_loss: Callable[..., Tensor] = cross_entropy,
+    ) -> dict[str, Tensor]:
         """Weighted losses of the auxiliary heads by name; empty where there is none.
 
         Args:
             outputs: of this network in training mode.
             target: (N, H, W) int64 at the input's size, 255 = void.
+            segmentation_loss: (logits, target, *, stride) -> scalar.
 
         Returns:
-            Cross-entropy of each head times `auxiliary_weight`, scalars in nats.
+            The loss of each head times `auxiliary_weight`, scalars in nats.
         """
         return {
             name: self.auxiliary_weight
-            * cross_entropy(logits, target, stride=padded(target.shape[1]) // logits.shape[2])
+            * segmentation_loss(logits, target, stride=padded(target.shape[1]) // logits.shape[2])
             for name, logits in outputs.auxiliary.items()
         }
 

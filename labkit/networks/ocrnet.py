@@ -6,7 +6,7 @@ head runs once, in inference too; its loss is the network's auxiliary loss.
 Source: Yuan et al. 2020, arXiv 1909.11065, with mmsegmentation's widths (512, keys 256).
 Differs: HRNet is timm's, which upsamples by nearest neighbour inside, as its weights expect. The
 dilated form has mmsegmentation's parameter count with "tu-resnet50c"; for stems and dilations of
-other encoders see `fcn`.
+other encoders see `fcn`. With hard_pixels the region head's loss has hard pixels, too.
 """
 
 from collections.abc import Sequence

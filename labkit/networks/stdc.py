@@ -11,13 +11,13 @@ out of both detail losses. (In the public code only the side of the higher class
 frame and void fire, and the stride-4 map has no effect.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.method import IGNORE_INDEX, Outputs, boundary_mask, full_size
+from labkit.method import IGNORE_INDEX, Outputs, boundary_mask, cross_entropy, full_size
 from labkit.networks.base import SegmentationNetwork, padded
 from labkit.networks.encoders import plain_encoder
 from labkit.networks.heads import conv_bn, conv_bn_relu
@@ -85,10 +85,17 @@ class STDCSegmentation(SegmentationNetwork):
             DETAIL: stdc_head(self.encoder.out_channels[-3], 64, 1),
         }
 
-    def auxiliary_terms(self, outputs: Outputs, target: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy of both class heads, and the detail loss, times `auxiliary_weight`."""
-        classes = {name: logits for name, logits in outputs.auxiliary.items() if name != DETAIL}
-        terms = super().auxiliary_terms(outputs._replace(auxiliary=classes), target)
+    def auxiliary_terms(
+        self,
+        outputs: Outputs,
+        target: Tensor,
+        segmentation_loss: Callable[..., Tensor] = cross_entropy,
+    ) -> dict[str, Tensor]:
+        """Losses of both class heads, and the detail loss, times `auxiliary_weight`."""
+        classes = outputs._replace(
+            auxiliary={name: one for name, one in outputs.auxiliary.items() if name != DETAIL}
+        )
+        terms = super().auxiliary_terms(classes, target, segmentation_loss)
         if DETAIL in outputs.auxiliary:
             logits = outputs.auxiliary[DETAIL]
             stride = padded(target.shape[1]) // logits.shape[2]

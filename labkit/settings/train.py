@@ -87,7 +87,9 @@ class TrainSettings(Settings):
     auxiliary_weight: NonNegative = Field(
         0, description="weight of the auxiliary head's loss; 0: no auxiliary head"
     )
-    hard_pixels: bool = Field(False, description="cross-entropy of the hardest pixels alone (OHEM)")
+    hard_pixels: bool = Field(
+        False, description="cross-entropy of the hardest pixels alone (OHEM), of all heads"
+    )
     train_steps: Positive = Field(1200, description="optimiser steps")
     batch_size: Positive = Field(8, description="images per step")
     scoring_batch: Positive = Field(20, description="images scored together at most")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from labkit.distillers import build_distiller
+from labkit.distillers import build_distiller, parse_distillation
 from labkit.distillers.base import Distiller
 from labkit.distillers.calibrate import Calibration, calibrate
 from labkit.errors import SettingsError
@@ -61,7 +61,7 @@ def measure(
         SettingsError: a distiller has no gradient at the student's last encoder stage.
     """
     settings, device = experiment.settings, experiment.device
-    named = distillation.split("+")
+    named = parse_distillation(distillation)
     options = settings.distiller_options.items()
     train_batches = experiment.train_batches
     batches = (train_batches[step].to(device) for step in range(BATCHES))
@@ -78,6 +78,7 @@ def measure(
                 {name: value for name, value in options if name.partition(".")[0] in named},
                 generator=stream_generator("calibration noise", settings.seed, device=device),
                 seed=settings.seed,
+                segmentation_loss=experiment.segmentation_loss,
             )
         except ValueError as fault:
             raise SettingsError(f"distillation: {fault}", names=["distillation"]) from fault

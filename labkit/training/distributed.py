@@ -1,9 +1,11 @@
 """Several processes that train one run together: torchrun, one process per device.
 
 The global batch is the setting. Process r of R takes the r-th part of every batch, draws the noise
-of the whole batch and keeps its part, so that R processes compute what one does. BatchNorm's
-statistics are those of the whole batch on CUDA and of each part on the CPU. The state of process 0
-is saved; a distiller's queue is that of its part of the batches.
+of the whole batch and keeps its part; cross-entropies are means over the labelled pixels of the
+whole batch. BatchNorm's statistics are those of the whole batch on CUDA. So R processes compute
+what one does, but for what looks at several pixels or images at once, which each process computes
+from its part: hard_pixels' choice, STDC's detail loss, distances that leave void out, distillers
+that relate images or hold queues, and BatchNorm on the CPU. The state of process 0 is saved.
 """
 
 import contextlib

@@ -109,6 +109,11 @@ class Experiment:
             seed=settings.seed,
         )
 
+    @property
+    def segmentation_loss(self) -> Callable[..., Tensor]:
+        """(logits, target, *, stride) -> scalar, of the logits and of auxiliary heads."""
+        return hard_pixel_cross_entropy if self.settings.hard_pixels else cross_entropy
+
     def predictors(self) -> dict[str, Predictor]:
         """What this network can be given to read, by the names of the tables."""
         network, noising, seed = self.network, self.noising, self.settings.seed
@@ -217,9 +222,7 @@ def training_step(experiment: Experiment, ranks: Ranks = ALONE) -> Step:
     """
     settings, network = experiment.settings, experiment.network
     network = CompiledNetwork(network) if settings.compile else network
-    segmentation_loss = ranks.segmentation_loss(
-        hard_pixel_cross_entropy if settings.hard_pixels else cross_entropy
-    )
+    segmentation_loss = ranks.segmentation_loss(experiment.segmentation_loss)
     if experiment.noising is not None:
         noising = ranks.noising(experiment.noising)
         step = partial(
