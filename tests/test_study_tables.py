@@ -16,60 +16,12 @@ from labkit.study.gains import (
 from labkit.study.rows import Row, Study, student_pairs, teacher_pairs
 from labkit.study.scores import learning_curves, noise_diagrams, students_table, teachers_table
 from tests.fake_runs import PROTOCOL, scored
-
-DRAWS = 40
-SCORES = {"alone": (60.0, 62.0, 64.0), "plain": (61.0, 62.5, None), "assisted": (63.0, None, 66.5)}
-ASSISTED = {"true_label": 70.0, "foreign_label": 50.0, "zero_label": 55.0}
-
-
-def labels(**given):
-    return {"dataset": "streets", "teacher_network": "", "noise": ""} | given
+from tests.small_study import DRAWS, labels, small_study
 
 
 @pytest.fixture
 def study(tmp_path):
-    """Two teachers, and students alone, of plain (two of three seeds), of assisted (two others)."""
-    teachers = {"alone": [None] * 3}
-    teachers["plain"] = [
-        scored(tmp_path, miou={"image": 60.0}, assisted=False, seed=seed) for seed in range(3)
-    ]
-    teachers["assisted"] = [
-        scored(
-            tmp_path,
-            miou=ASSISTED | {"true_label": 70.0 + seed},
-            evaluations=(80.0,),
-            near=7,
-            seed=seed,
-        )
-        for seed in range(3)
-    ]
-    rows = []
-    for shift, (method, scores) in enumerate(SCORES.items()):
-        runs = {
-            seed: scored(
-                tmp_path,
-                "student",
-                miou={"image": miou},
-                teacher=teacher,
-                near=5 + shift,
-                seed=seed,
-            )
-            if miou
-            else None
-            for seed, (teacher, miou) in enumerate(zip(teachers[method], scores, strict=True))
-        }
-        name = method if method == "alone" else f"of {method}"
-        row = labels(student_network="unet/a", method=name)
-        rows.append(Row(row, runs, baseline=method == "alone"))
-    waiting = Row(labels(student_network="unet/a", method="waiting"), dict.fromkeys(range(3)))
-    taught = [
-        Row(labels(teacher_network="unet/a", method="plain"), dict(enumerate(teachers["plain"]))),
-        Row(
-            labels(teacher_network="unet/a", method="assisted", noise="class_std=1"),
-            dict(enumerate(teachers["assisted"])),
-        ),
-    ]
-    return Study("small", taught, [*rows, waiting], [("of assisted", "of plain")])
+    return small_study(tmp_path)
 
 
 def names_of(pairs):
@@ -197,7 +149,11 @@ def test_gains_by_area_are_over_the_first_baseline_and_blank_where_no_class_has_
 
 @pytest.mark.parametrize(
     ("other", "fault"),
-    [({"protocol": "9 frames"}, r"scored on 9 frames.*same dataset"), ({"labelled": 12}, "labels")],
+    [
+        ({"protocol": "9 frames"}, r"scored on 9 frames.*same dataset"),
+        ({"labelled": 12}, "labels"),
+        ({"boundary_width": 3}, r"boundary_width 3.*boundary_width 2"),
+    ],
 )
 def test_runs_scored_otherwise_are_refused_by_name(study, tmp_path, other, fault):
     first = scored(tmp_path / "other", "student", miou={"image": 60.0}, train_steps=7, **other)
@@ -230,13 +186,11 @@ def test_names_from_a_matrix_file_act_neither_in_markdown_nor_in_csv(study, tmp_
     assert "'=a|b" in csv
 
 
-def test_one_seed_says_so_in_words_and_has_no_deviation(study):
-    alone, plain = (row._replace(runs={0: row.runs[0]}) for row in study.students[:2])
-    single = study_tables(Study("", [], [alone, plain]), draws=DRAWS)
-    assert "| nobody | alone | 1 | 60.00 | 60.00 |" in single.markdown("students")
-    assert "One seed" in single.markdown("gains")
-    assert "One seed" in single.margins()
-    assert "One seed" not in study_tables(study, draws=DRAWS).margins()
+def test_a_row_may_be_called_by_any_name(study):
+    alone = study.students[0]
+    dominant = alone._replace(labels=alone.labels | {"method": "dominant"})
+    tables = study_tables(Study("", [], [dominant, study.students[1]]), draws=DRAWS)
+    assert "| of plain | dominant | 2 |" in tables.markdown("gains")
 
 
 def test_a_study_without_complete_runs_has_dashes_and_no_gain(study):

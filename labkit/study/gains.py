@@ -89,12 +89,15 @@ class Resampler:
         """
         for seed in pair.seeds():
             run, over = pair.row.runs[seed], pair.over.runs[seed]
-            protocols = [one.metrics().get("protocol", "") for one in (run, over)]
+            protocols = [
+                f"{one.metrics().get('protocol', '')}, boundary_width {one.settings.boundary_width}"
+                for one in (run, over)
+            ]
             names = f"gain of {run.run_id} over {over.run_id}"
             if protocols[0] != protocols[1]:
                 raise RecordError(
                     f"{names}: scored on {protocols[0]}, and on {protocols[1]}. "
-                    "Give both the same dataset, val_size and score_size."
+                    "Give both the same dataset, val_size, score_size and boundary_width."
                 )
             scored = self.score(run, pair.reading), self.score(over, pair.over_reading)
             if scored[0].labels != scored[1].labels:

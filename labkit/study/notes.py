@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pandas as pd
 
 from labkit.records.run import Run
@@ -75,11 +74,17 @@ def interval_note(rows: Sequence[Row], resampler: Resampler) -> str:
 
 def margins(teacher_gains: pd.DataFrame, gains: pd.DataFrame) -> str:
     """Every paired gain in one Markdown line, with its interval and number of seeds."""
-    table, lines = pd.concat([teacher_gains, gains]), []
-    differ = [name for name in _labels(gains) if gains[name].nunique() > 1]
-    for line in table.to_dict("records"):
-        if np.isnan(line["gain"]):
-            continue
+    lines = [*_margins(teacher_gains), *_margins(gains)]
+    if not lines:
+        return "No two complete rows to compare yet.\n"
+    if max(table.n.max() for table in (teacher_gains, gains) if len(table)) == 1:
+        lines += ["", ONE_SEED]
+    return "\n".join(lines) + "\n"
+
+
+def _margins(table: pd.DataFrame) -> list[str]:
+    differ, lines = [name for name in _labels(table) if table[name].nunique() > 1], []
+    for line in table.dropna(subset="gain").to_dict("records"):
         others = [line[name] for name in differ if isinstance(line[name], str)]
         first, second = ", ".join(filter(None, [line["method"], *others])), line["over"]
         if line["reads"] != line["over_reads"]:
@@ -90,11 +95,7 @@ def margins(teacher_gains: pd.DataFrame, gains: pd.DataFrame) -> str:
             f"* {markdown_text(first)} over {markdown_text(second)}: **{line['gain']:+.1f}** mIoU "
             f"({interval}; {line['n']} {'seed' if line['n'] == 1 else 'seeds'})"
         )
-    if not lines:
-        return "No two complete rows to compare yet.\n"
-    if table.n.max() == 1:
-        lines += ["", ONE_SEED]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _labels(gains: pd.DataFrame) -> list[str]:

@@ -142,6 +142,7 @@ def _cells(line: Mapping, labels: Sequence[str], columns: Mapping[str, str]) -> 
     cells = {name.replace("_", " "): line[name] for name in labels}
     for column, pattern in columns.items():
         text = pattern.format(**shown).replace(" ± nan", "")
-        missing = n == 0 and column not in NAMES
-        cells[column] = DASH if missing else "" if "nan" in text else text
+        if column not in NAMES:
+            text = DASH if n == 0 else "" if "nan" in text else text
+        cells[column] = text
     return cells
