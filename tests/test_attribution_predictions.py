@@ -4,10 +4,14 @@ import json
 
 import matplotlib.pyplot as plt
 import pytest
+import torch
 
+from labkit.attribution.frames import run_frames
 from labkit.attribution.predictions import predict_frames, save_predictions
+from labkit.attribution.request import scoring_batch
 from labkit.errors import DataError
 from labkit.plots import predictions_figure
+from labkit.training.experiment import load_experiment
 from labkit.training.fit import fit
 from tests.training import student, teacher, tiny_networks
 
@@ -48,3 +52,15 @@ def test_they_are_saved_with_their_record_and_nothing_is_saved_without_runs(runs
     plt.close("all")
     manifest = json.loads((tmp_path / "MANIFEST.json").read_text(encoding="utf-8"))
     assert manifest["files"]["predictions.png"]["runs"] == [r.run_id for r in runs.values()]
+
+
+def test_runs_of_different_splits_predict_the_first_one_s_frames(runs, tmp_path):
+    other = student(tmp_path, train_steps=1, score_split="test", val_size=1)
+    fit(other)
+    predicted = predict_frames(runs | {"other": other.run}, category="road", count=2)
+    first, experiment = load_experiment(runs["teacher"]), load_experiment(other.run)
+    frames = run_frames(first, category=first.info.class_id("road"), count=2)
+    assert len(frames) == 2
+    for frame, ids in zip(frames, predicted.predictions["other"], strict=True):
+        batch = scoring_batch(experiment, first.val_split, [frame])
+        assert torch.equal(experiment.logits("image", batch).argmax(1)[0], ids)

@@ -94,7 +94,8 @@ def estimates_caption(experiment: Experiment, request: Request, table: pd.DataFr
     return (
         f"Label share per class by LayerCAM at the stem ({request.layer}), by Shapley values and "
         f"by removal, over {whole.frames} "
-        f"frames of val; {request.describe()}; {request.describe_noisings()}; baselines: zero "
+        f"frames of {experiment.settings.score_split}; {request.describe()}; "
+        f"{request.describe_noisings()}; baselines: zero "
         "label, blank (mean) image. "
         f"Spearman's correlation over {whole.rank_n:.0f} classes: {_ranks(whole, '.2f')}. "
         f"{teacher_caption(experiment)}"
@@ -106,7 +107,8 @@ def sweep_caption(experiment: Experiment, request: Request, *, frames: int) -> s
     return (
         "One trained teacher with noise it was not trained with: reliance, label gain and label "
         f"share (all classes) on {frames} "
-        f"frames of val; {request.describe()}; {request.describe_noisings()}. "
+        f"frames of {experiment.settings.score_split}; {request.describe()}; "
+        f"{request.describe_noisings()}. "
         f"{teacher_caption(experiment)}"
     )
 

@@ -40,7 +40,7 @@ def hero_report(student: Run, *, category: str, **changes: Any) -> Report:
     category = teacher.info.category(category)
     (frame,) = run_frames(teacher, category=teacher.info.class_id(category), count=1)
     batch = scoring_batch(teacher, teacher.val_split, [frame])
-    own_batch = scoring_batch(pupil, pupil.val_split, [frame])
+    own_batch = scoring_batch(pupil, teacher.val_split, [frame])
     seed = teacher.settings.seed
     predictions = {
         "teacher, with label": teacher.logits("true_label", batch),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labkit.attribution.frames import LEAST_SHARE, run_frames
 from labkit.attribution.request import scoring_batch
-from labkit.datasets import DatasetInfo
+from labkit.datasets import DatasetInfo, Split
 from labkit.records import Run
 from labkit.records.artifacts import save_figure
 from labkit.training.experiment import Experiment, load_experiment
@@ -19,7 +19,7 @@ READINGS = {"image": "", "true_label": " + label", "foreign_label": " + foreign 
 
 
 class Predictions(NamedTuple):
-    """What several runs predict on frames of their validation split.
+    """What several runs predict on frames of the split that scores the first of them.
 
     Attributes:
         images: (3, H, W) uint8 per frame; targets: (H, W) class ids, 255 void.
@@ -59,8 +59,9 @@ def predict_frames(
             category = first.info.category(category)
             class_id = first.info.class_id(category)
             frames = run_frames(first, category=class_id, count=count)
-        for reading in _readings(experiment):
-            predicted = [_predict(experiment, reading, frame) for frame in frames]
+        split = first.val_split
+        for reading in _readings(experiment, split):
+            predicted = [_predict(experiment, reading, split, frame) for frame in frames]
             predictions[name + READINGS[reading]] = predicted
     samples = [first.val_split[frame] for frame in frames]
     names = ", ".join(first.val_split.frame_name(frame) for frame in frames)
@@ -110,14 +111,14 @@ def save_predictions(
     return "predictions.png"
 
 
-def _readings(experiment: Experiment) -> list[str]:
+def _readings(experiment: Experiment, split: Split) -> list[str]:
     """Readings that are drawn; one frame alone has no foreign label."""
-    missing = "foreign_label" if len(experiment.val_split) < 2 else ""
+    missing = "foreign_label" if len(split) < 2 else ""
     return [name for name in experiment.predictors() if name in READINGS and name != missing]
 
 
 @torch.no_grad()
-def _predict(experiment: Experiment, reading: str, frame: int) -> Tensor:
+def _predict(experiment: Experiment, reading: str, split: Split, frame: int) -> Tensor:
     foreign = reading == "foreign_label"
-    batch = scoring_batch(experiment, experiment.val_split, [frame], foreign=foreign)
+    batch = scoring_batch(experiment, split, [frame], foreign=foreign)
     return experiment.logits(reading, batch).argmax(1)[0]
