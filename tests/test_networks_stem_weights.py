@@ -262,3 +262,9 @@ def test_stride_2_stems_of_stdc_and_hrnet_are_widened(architecture, encoder):
     assert stem.stride == (2, 2)
     assert stem.in_channels == 5
     assert not torch.allclose(answer(network, label=5.0), answer(network, label=0.0), atol=1e-4)
+
+
+def test_a_stem_over_rearranged_pixels_is_refused_in_words():
+    """TResNet's first convolution reads 48 channels, made of blocks of the image."""
+    with pytest.raises(SettingsError, match=r"tu-tresnet_m.*reads 48 channels.*cannot be widened"):
+        build_network("fpn", "tu-tresnet_m", num_classes=4, label_channels=1)

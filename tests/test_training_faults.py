@@ -1,6 +1,7 @@
 """What stops a training, and what is reported of it."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -8,8 +9,8 @@ import torch
 from labkit.errors import FileError, RecordError, TrainingError
 from labkit.method import StepOutput
 from labkit.records import load_run
+from labkit.training import evaluate, loop
 from labkit.training import fit as fit_module
-from labkit.training import loop
 from labkit.training.checkpoint import LAST
 from labkit.training.experiment import load_experiment, training_step
 from labkit.training.fit import fit
@@ -74,6 +75,39 @@ def test_only_out_of_memory_is_taken_for_it(tmp_path, monkeypatch, error, kind, 
     assert type(caught.value) is kind
     assert experiment.run.state == "failed"
     assert words in experiment.run.facts()["error"]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "precision", "advised"),
+    [
+        (6, "fp32", ["batch_size first (try 3)", "precision=bf16", "crop_height"]),
+        (7, "bf16", ["batch_size first (try 3)", "crop_height"]),
+        (1, "fp32", ["precision=bf16", "crop_height"]),
+    ],
+)
+def test_the_advice_names_only_what_can_be_lowered(
+    tmp_path, monkeypatch, batch_size, precision, advised
+):
+    experiment = student(tmp_path, batch_size=batch_size, precision=precision)
+    monkeypatch.setattr(loop.Session, "update", raising(MemoryError()))
+    with pytest.raises(TrainingError, match=rf"batch_size={batch_size}, crop") as caught:
+        fit(experiment)
+    advice = str(caught.value).split(". ", 1)[1]
+    names = r"batch_size first \(try \d+\)|precision=bf16|crop_height"
+    assert re.findall(names, advice, re.IGNORECASE) == advised
+
+
+@pytest.mark.parametrize(("size", "advice"), [(6, "Lower scoring_batch (try 3), then"), (1, "")])
+def test_memory_that_runs_out_while_scoring_is_explained_by_scoring(
+    tmp_path, monkeypatch, size, advice
+):
+    experiment = student(tmp_path, scoring_batch=size)
+    monkeypatch.setattr(evaluate, "to_device", raising(MemoryError()))
+    with pytest.raises(TrainingError, match=f"out of memory on cpu at scoring_batch={size}") as one:
+        fit(experiment)
+    assert advice in str(one.value)
+    assert "core smaller images (score_size)" in str(one.value)
+    assert "batch_size first" not in str(one.value)
 
 
 def test_a_network_whose_outputs_are_not_finite_is_never_complete(tmp_path):

@@ -54,6 +54,12 @@ def widen_stem(
     if label_init not in ("normal", "zeros"):
         raise ValueError(f"widen_stem: label_init is {label_init!r}; expected normal or zeros.")
     name, stem = find_stem(encoder)
+    if stem.in_channels != 3:
+        raise ValueError(
+            f"{type(encoder).__name__}: its first convolution reads {stem.in_channels} channels "
+            "made of the image's three, so it cannot be widened. Choose an encoder whose first "
+            "convolution reads the image."
+        )
     label_slice = torch.zeros(stem.out_channels, label_channels, *stem.kernel_size)
     if label_init == "normal":
         label_slice.normal_(0, LABEL_STD, generator=generator)

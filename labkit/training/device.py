@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -87,9 +87,13 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def explain_out_of_memory(
-    device: torch.device, *, batch_size: int, crop: tuple[int, int], precision: str
+    device: torch.device, *, at: str, advice: Sequence[str]
 ) -> Iterator[None]:
-    """Report exhausted memory in one message: what was in use, and what to lower first.
+    """Report exhausted memory in one message: the settings it happened at, and what to do.
+
+    Args:
+        at: settings with their values.
+        advice: what to do first, then what else.
 
     Raises:
         TrainingError: in place of torch's error.
@@ -99,12 +103,9 @@ def explain_out_of_memory(
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, TrainingError) or not _is_out_of_memory(error):
             raise
-        advice = [f"lower batch_size first (try {batch_size // 2})"] if batch_size > 1 else []
-        advice += ["use precision=bf16"] if precision != "bf16" else []
-        text = ", then ".join([*advice, "lower crop_height and crop_width"])
+        text = ", then ".join(advice)
         raise TrainingError(
-            f"out of memory on {device.type} at batch_size={batch_size}, "
-            f"crop {crop[0]} x {crop[1]}, precision={precision}. {text[0].upper()}{text[1:]}."
+            f"out of memory on {device.type} at {at}. {text[0].upper()}{text[1:]}."
         ) from error
 
 

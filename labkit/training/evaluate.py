@@ -16,7 +16,7 @@ from labkit.datasets.batches import (
 )
 from labkit.errors import DataError, TrainingError
 from labkit.method import Counts, Outputs, Scores, boundary_mask, count_pixels, scores_from_counts
-from labkit.training.device import full_float32, to_device
+from labkit.training.device import explain_out_of_memory, full_float32, to_device
 from labkit.training.distributed import ALONE, Ranks
 from labkit.training.experiment import Experiment
 from labkit.training.predict import predicted_classes
@@ -49,7 +49,7 @@ def score_split(
         Counts by reading, frames in the split's order, on the CPU.
 
     Raises:
-        TrainingError: the network's outputs are not finite.
+        TrainingError: the network's outputs are not finite, or memory ran out.
     """
     predictors = dict(experiment.predictors())
     if len(split) < 2:
@@ -57,7 +57,11 @@ def score_split(
     batches = _batches(experiment, split, "foreign_label" in predictors, workers, ranks)
     device, index, rows = experiment.device, [], []
     finite = torch.ones((), dtype=torch.bool, device=device)
-    with evaluating(experiment.network), torch.no_grad(), full_float32(device):
+    size = experiment.settings.scoring_batch
+    advice = [f"lower scoring_batch (try {size // 2})"] if size > 1 else []
+    advice.append("score smaller images (score_size)")
+    memory = explain_out_of_memory(device, at=f"scoring_batch={size}", advice=advice)
+    with memory, evaluating(experiment.network), torch.no_grad(), full_float32(device):
         for batch in batches:
             batch = to_device(batch, device)
             index += batch.index.tolist()

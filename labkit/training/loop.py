@@ -64,12 +64,15 @@ def train(
     if start and facts["device"] != device.type:
         devices = {"device": device.type, "device_before": facts["device"]}
         rows.append({"step": start, "seconds": seconds, **devices})
-    memory = explain_out_of_memory(
-        device,
-        batch_size=settings.batch_size,
-        crop=(settings.crop_height, settings.crop_width),
-        precision=settings.precision,
+    at = (
+        f"batch_size={settings.batch_size}, crop {settings.crop_height} x {settings.crop_width}, "
+        f"precision={settings.precision}"
     )
+    smaller = settings.batch_size // 2
+    advice = [f"lower batch_size first (try {smaller})"] if smaller else []
+    advice += ["use precision=bf16"] if settings.precision != "bf16" else []
+    advice.append("lower crop_height and crop_width")
+    memory = explain_out_of_memory(device, at=at, advice=advice)
     log = open_log(run.folder / "log.jsonl", rows) if ranks.first else contextlib.nullcontext(_skip)
     with memory, log as write_row:
         session.train(batches, start=start, seconds=seconds, write_row=write_row)
