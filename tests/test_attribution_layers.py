@@ -21,7 +21,7 @@ from labkit.attribution import (
     permute_label,
 )
 from labkit.attribution.layers import named_layers, piece_of
-from labkit.attribution.library import FullSize
+from labkit.networks.export import FullSizeLogits
 from tests.small_networks import CATEGORY, SIZE, make_scene, make_target, shared_network
 
 
@@ -46,7 +46,7 @@ def test_the_mean_over_layers_equals_the_library(network, scene):
     images, label, target = scene
     names = ["encoder.layer1", "encoder.layer4", "decoder.blocks.2"]
     found = joint_layercam(network, images, label, layers=names, combine="mean", **asked(scene))
-    full = FullSize(copy.deepcopy(network)).requires_grad_(True)
+    full = FullSizeLogits(copy.deepcopy(network)).requires_grad_(True)
     cam = LayerCAM(full, [named_layers(full.network)[name] for name in names])
     targets = [
         lambda logits, where=where: logits[CATEGORY][where].mean() for where in target == CATEGORY

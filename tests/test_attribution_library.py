@@ -10,8 +10,8 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import nn
 
 from labkit.attribution import branch_layercam, label_share, library_layercam
-from labkit.attribution.library import FullSize
 from labkit.networks import find_stem
+from labkit.networks.export import FullSizeLogits
 from tests.small_networks import (
     CATEGORY,
     SIZE,
@@ -101,7 +101,7 @@ def test_raw_maps_equal_grad_cam_at_convolutions_split_here(networks, scene, reg
     with torch.no_grad():
         predicted = logits_of(network, images, label).argmax(1) == CATEGORY
     inside = target == CATEGORY if region == "true" else predicted
-    split = FullSize(copy.deepcopy(network))
+    split = FullSizeLogits(copy.deepcopy(network))
     stem = TwoConvolutions(network.encoder.conv1.weight.detach())
     split.network.encoder.conv1 = stem
     targets = [lambda logits, mask=mask: logits[CATEGORY][mask].mean() for mask in inside]

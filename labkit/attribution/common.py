@@ -14,6 +14,7 @@ from torch import Tensor
 
 from labkit.method import IGNORE_INDEX, full_size
 from labkit.networks import SIDE_MULTIPLE, SegmentationNetwork
+from labkit.training.device import full_float32
 
 Region = Literal["predicted", "true", "both"]
 Score = Literal["logit", "margin"]
@@ -33,22 +34,11 @@ def eval_float32(
     modes = [(module, module.training) for module in explained.modules()]
     explained.eval()
     try:
-        with full_precision(device), torch.enable_grad():
+        with full_float32(device), torch.enable_grad():
             yield explained
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-@contextlib.contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """No autocast and no TF32: the halves of a stem must add up to what the network computed."""
-    cudnn = torch.backends.cudnn
-    with (
-        torch.autocast(device.type, enabled=False),
-        cudnn.flags(enabled=cudnn.enabled, allow_tf32=False),
-    ):
-        yield
 
 
 def full_size_logits(network: SegmentationNetwork, images: Tensor, label_channel: Tensor) -> Tensor:

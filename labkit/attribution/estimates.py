@@ -62,8 +62,8 @@ def label_share_estimates(
     sums = _Sums(len(names), request.noisings)
     for batch in labelled_batches(experiment, split, spread_index(frames, len(split))):
         sums.frames += len(batch.images)
-        for number in range(request.noisings):
-            _add(sums, experiment, batch, means, request, number)
+        for number, channel in enumerate(noised_labels(experiment, batch, request)):
+            _add(sums, experiment, batch, channel, means, request, number)
     return _table(sums, names)
 
 
@@ -90,15 +90,15 @@ def _add(
     sums: _Sums,
     experiment: Experiment,
     batch: ScoringBatch,
+    channel: Tensor,
     means: BranchMeans | None,
     request: Request,
     number: int,
 ) -> None:
-    """Add a batch under one noising."""
+    """Add a batch under one noising, the label channel of this number."""
     network = experiment.network
     categories = range(experiment.info.num_classes)
     options = {"category": categories, "target": batch.label, **request.options()}
-    channel = noised_labels(experiment, batch, request)[number]
     maps = branch_layercam(
         network, batch.images, channel, layer=request.layer, means=means, **options
     )

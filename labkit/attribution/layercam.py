@@ -25,7 +25,6 @@ from labkit.attribution.common import (
     class_region,
     class_score,
     eval_float32,
-    full_precision,
     full_size_logits,
     hooks,
     record_and_clone,
@@ -33,6 +32,7 @@ from labkit.attribution.common import (
     without_padding,
 )
 from labkit.networks import SegmentationNetwork, find_stem, pad_sides
+from labkit.training.device import full_float32
 
 Layer = Literal["folded", "raw"]
 
@@ -193,7 +193,7 @@ def split_stem(stem: nn.Conv2d, images: Tensor, label_channel: Tensor) -> tuple[
     no_bias = (
         {} if stem.bias is None else {"bias": torch.zeros_like(stem.bias, dtype=torch.float32)}
     )
-    with torch.no_grad(), full_precision(images.device):
+    with torch.no_grad(), full_float32(images.device):
         image, label = (
             functional_call(stem, {"weight": weight} | no_bias, (part.float(),))
             for weight, part in zip(slices, (images, label_channel), strict=True)

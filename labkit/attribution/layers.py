@@ -142,8 +142,8 @@ def layer_names(network: SegmentationNetwork, *, with_maps: bool = False) -> lis
 
 def named_layers(network: SegmentationNetwork) -> dict[str, nn.Module]:
     """Modules of encoder, decoder and head by name; without auxiliary heads."""
-    inner = getattr(network, "network", network)
-    return {name: module for name, module in inner.named_modules() if name}
+    modules = dict(network.named_modules())
+    return {name: modules[name] for name in modules if name and not name.startswith("auxiliary")}
 
 
 def piece_of(name: str) -> str:

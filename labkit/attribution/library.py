@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from labkit.attribution.common import IMAGE_CHANNELS, full_precision
-from labkit.method import full_size
+from labkit.attribution.common import IMAGE_CHANNELS
 from labkit.networks import SegmentationNetwork, find_stem, pad_sides
+from labkit.networks.export import FullSizeLogits
+from labkit.training.device import full_float32
 
 
 class SplitStem(nn.Module):
@@ -46,18 +47,6 @@ class MeanLogit:
         return logits[self.category][self.region].mean()
 
 
-class FullSize(nn.Module):
-    """A network whose forward returns full-size logits (N, K, H, W)."""
-
-    def __init__(self, network: SegmentationNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.network(inputs)
-        return full_size(outputs.logits, outputs.stride, inputs.shape[2:])
-
-
 def library_layercam(
     network: SegmentationNetwork,
     images: Tensor,
@@ -79,7 +68,7 @@ def library_layercam(
     """
     from pytorch_grad_cam import LayerCAM  # slow to import
 
-    full = FullSize(copy.deepcopy(network)).float().eval()
+    full = FullSizeLogits(copy.deepcopy(network)).float().eval()
     name, stem = find_stem(full.network.encoder)
     split = SplitStem(stem)
     full.network.encoder.set_submodule(name, split)
@@ -95,7 +84,7 @@ def library_layercam(
     for branch, layer in (("image", split.image), ("label", split.label)):
         cam = LayerCAM(full, [layer])
         try:  # its own `with` form swallows IndexError
-            with full_precision(images.device), torch.enable_grad():
+            with full_float32(images.device), torch.enable_grad():
                 maps[branch] = cam(inputs, targets=targets)[:, :height, :width]
         finally:
             cam.activations_and_grads.release()

@@ -83,10 +83,15 @@ def distiller_facts(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "kind": distiller.kind,
-        "tap": f"encoder stage {settings['stage']}" if "stage" in settings else "logits",
+        "tap": ", ".join(_taps(distiller.kind, settings)),
         "weight": settings["weight"],
         "summary": (inspect.getdoc(distiller) or "").partition("\n")[0],
     }
+
+
+def _taps(kind: str, settings: Mapping[str, Any]) -> list[str]:
+    features = [f"encoder stage {settings['stage']}"] if "features" in kind else []
+    return [*features, "logits"] if "logits" in kind else features
 
 
 def resolve_distillation(

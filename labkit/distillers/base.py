@@ -109,8 +109,8 @@ class FeatureDistiller(Distiller):
         if same_width:
             self.add_adapter("features", f.shape[1], g.shape[1])
         if f.shape[2:] != g.shape[2:]:
-            small = tuple(min(f.shape[2:], g.shape[2:], key=lambda size: size[0] * size[1]))
-            self.note(f"features of stage {stage} are resized bilinearly to {small}")
+            coarser = "teacher" if f[0, 0].numel() > g[0, 0].numel() else "student"
+            self.note(f"features of stage {stage} are resized bilinearly to the {coarser}'s grid")
 
     def add_adapter(self, key: str, student_width: int, teacher_width: int) -> None:
         """A 1x1 convolution without bias, where the widths differ."""

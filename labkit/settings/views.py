@@ -73,7 +73,7 @@ class ResultsSettings(Settings):
     )
     frames: int = Field(2, ge=1, le=12, description="frames whose predictions are drawn")
     draws: int = Field(2000, ge=1, le=1_000_000, description="draws of the bootstrap per interval")
-    seed: Natural = Field(0, description="of the bootstrap and of the noise of drawn predictions")
+    seed: Natural = Field(0, description="of the bootstrap")
     device: Device = Field("auto", description=AUTO)
     threads: Natural = Field(0, le=4096, description=THREADS)
     figures: PathText = Field("", description='folder of tables and figures; "": the matrix\'s own')

@@ -10,8 +10,9 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from torch import nn
 
 from labkit.attribution.layercam import BranchMaps, branch_layercam
-from labkit.attribution.library import FullSize, MeanLogit, SplitStem
+from labkit.attribution.library import MeanLogit, SplitStem
 from labkit.networks import build_network, find_stem
+from labkit.networks.export import FullSizeLogits
 from tests.benchmarks.timing import milliseconds, row
 
 CLASSES, IMAGES, HEIGHT, WIDTH = 8, 8, 64, 128
@@ -48,7 +49,7 @@ class _Case:
         blocks = torch.randint(CLASSES, (IMAGES, HEIGHT // 16, WIDTH // 16), generator=generator)
         self.target = blocks.repeat_interleave(16, 1).repeat_interleave(16, 2)
         self.target[:, 0, :CLASSES] = torch.arange(CLASSES)  # every class in every frame
-        self.full = FullSize(copy.deepcopy(self.network)).requires_grad_(True)
+        self.full = FullSizeLogits(copy.deepcopy(self.network)).requires_grad_(True)
         name, stem = find_stem(self.full.network.encoder)
         self.split = SplitStem(stem)
         self.full.network.encoder.set_submodule(name, self.split)
