@@ -1,6 +1,6 @@
 """The network every family builds: images of any size in, `Outputs` at the decoder's stride out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,7 +24,11 @@ class SegmentationNetwork(nn.Module):
         stride: input pixels per logit.
         auxiliary_weight: of the auxiliary heads' losses.
         left_over: names in the file of encoder weights that the encoder has no use for.
+        own_losses: of auxiliary heads that predict no classes, by name: (logits, target, *, stride)
+            -> scalar.
     """
+
+    own_losses: Mapping[str, Callable[..., Tensor]] = {}
 
     def __init__(
         self,
@@ -103,11 +107,13 @@ class SegmentationNetwork(nn.Module):
             segmentation_loss: (logits, target, *, stride) -> scalar.
 
         Returns:
-            The loss of each head times `auxiliary_weight`, scalars in nats.
+            The loss of each head times `auxiliary_weight`, scalars in nats; heads of `own_losses`
+            have theirs.
         """
+        losses = {name: segmentation_loss for name in outputs.auxiliary} | self.own_losses
         return {
             name: self.auxiliary_weight
-            * segmentation_loss(logits, target, stride=padded(target.shape[1]) // logits.shape[2])
+            * losses[name](logits, target, stride=padded(target.shape[1]) // logits.shape[2])
             for name, logits in outputs.auxiliary.items()
         }
 

@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from labkit.method import IGNORE_INDEX, Outputs, boundary_mask, cross_entropy, full_size
-from labkit.networks.base import SegmentationNetwork, padded
+from labkit.method import IGNORE_INDEX, boundary_mask, full_size
+from labkit.networks.base import SegmentationNetwork
 from labkit.networks.encoders import plain_encoder
 from labkit.networks.heads import conv_bn, conv_bn_relu
 from labkit.networks.stdc_encoder import STDC_BLOCKS, STDCEncoder
@@ -85,22 +85,10 @@ class STDCSegmentation(SegmentationNetwork):
             DETAIL: stdc_head(self.encoder.out_channels[-3], 64, 1),
         }
 
-    def auxiliary_terms(
-        self,
-        outputs: Outputs,
-        target: Tensor,
-        segmentation_loss: Callable[..., Tensor] = cross_entropy,
-    ) -> dict[str, Tensor]:
-        """Losses of both class heads, and the detail loss, times `auxiliary_weight`."""
-        classes = outputs._replace(
-            auxiliary={name: one for name, one in outputs.auxiliary.items() if name != DETAIL}
-        )
-        terms = super().auxiliary_terms(classes, target, segmentation_loss)
-        if DETAIL in outputs.auxiliary:
-            logits = outputs.auxiliary[DETAIL]
-            stride = padded(target.shape[1]) // logits.shape[2]
-            terms[DETAIL] = self.auxiliary_weight * detail_loss(logits, target, stride=stride)
-        return terms
+    @property
+    def own_losses(self) -> dict[str, Callable[..., Tensor]]:
+        """The detail head predicts borders, no classes."""
+        return {DETAIL: detail_loss}
 
 
 def detail_loss(logits: Tensor, target: Tensor, *, stride: int) -> Tensor:
