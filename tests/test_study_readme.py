@@ -8,21 +8,24 @@ from labkit.records.files import write_json, write_text
 from labkit.settings.paths import project_root
 from labkit.study.readme import main, manifest_entries, readme, write_readme
 
+NOTE = "Scores: 3 frames."
+
 
 @pytest.fixture
 def figures(tmp_path):
     """A folder made here, and one of another data set made by another version."""
     new, old = tmp_path / "streets", tmp_path / "camvid" / "study"
-    write_text(new / "gains.md", "| method | gain |\n|---|---|\n| cwd | +1.0 |\n")
+    write_text(new / "gains.md", f"| method | gain |\n|---|---|\n| cwd | +1.0 |\n\n* {NOTE}\n")
+    write_text(new / "students.md", f"| method |\n|---|\n| cwd |\n\n* Own.\n* {NOTE}\n")
     write_text(new / "gains.csv", "method,gain\ncwd,1.0\n")
     write_text(new / "share.csv", f"class,share,run_id\ncar,20,{'r' * 50}\na|b,30,x\n")
     write_text(new / "long.csv", "x\n" + "1\n" * 30)
     (new / "gains.png").write_bytes(b"png")
     (new / "gains.pdf").write_bytes(b"pdf")
-    for name in ("share.csv", "gains.md", "gains.csv", "long.csv", "gains.png", "gains.pdf"):
-        record_artifact(
-            new / name, caption=f"About {name}.", alt="A [plot].", runs=[], parameters={}
-        )
+    names = ("share.csv", "gains.md", "gains.csv", "students.md", "long.csv")
+    for name in (*names, "gains.png", "gains.pdf"):
+        caption = f"About {name}. {NOTE} More."
+        record_artifact(new / name, caption=caption, alt="A [plot].", runs=[], parameters={})
     write_text(new / "FINDINGS.md", "**Asked:** is it better?\n")
     write_text(tmp_path / "FINDINGS.md", "# Results\n\nRead this first.\n")
     entry = {"caption": "Old.", "alt": "", "runs": [], "labkit": "0.1.0"}
@@ -45,9 +48,16 @@ def test_sections_hold_findings_tables_and_figures_with_captions(figures):
     assert "| class | share |\n|---|---|\n| car | 20 |\n| a\\|b | 30 |" in section
     assert "**Long** ([long.csv](streets/long.csv)): About long.csv." in section
     assert "| 1 |" not in section
-    assert "![A \\[plot\\].](streets/gains.png)\n\n*gains*: About gains.png." in section
-    assert "([PDF](streets/gains.pdf))" in section
+    figure = "![A \\[plot\\].](streets/gains.png)\n\n*gains*: About gains.png. More. "
+    assert f"{figure}([PDF](streets/gains.pdf))" in section
     assert section.index("**Gains**") < section.index("**Long**") < section.index("**Share**")
+
+
+def test_a_note_stands_once_in_a_section(figures):
+    section = readme(figures).split("## streets")[1].split("## camvid/study")[0]
+    assert section.count(NOTE) == 1
+    assert f"| cwd |\n\n* Own.\n* {NOTE}\n\n**Gains**" in section
+    assert "| cwd | +1.0 |\n\n**Long**" in section
 
 
 def test_absent_pictures_are_named_and_another_version_too(figures):

@@ -3,7 +3,8 @@
     python -m labkit.study.readme [FOLDER]
 
 A section per folder that has a manifest: its FINDINGS.md (what was asked and what the tables say,
-written by hand), every table, every figure with its caption, and where the records are.
+written by hand), every table, every figure with its caption, and where the records are. A note
+that stands below a table of the section is not repeated in what follows.
 """
 
 import csv
@@ -95,8 +96,21 @@ def _section(figures: Path, folder: Path) -> str:
     entries = manifest_entries(folder)
     tables = [_table(folder, name, file, entry) for file, entry in entries.items()]
     pictures = [_figure(folder, name, file, entry) for file, entry in entries.items()]
-    parts = [f"## {name}", _findings(folder), *tables, *pictures, _records(folder, name, entries)]
+    shown = _notes_once([part for part in (*tables, *pictures) if part])
+    parts = [f"## {name}", _findings(folder), *shown, _records(folder, name, entries)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _notes_once(parts: list[str]) -> list[str]:
+    """The parts of a section without the notes (lines "* ...") that an earlier part ends with."""
+    notes: dict[str, None] = {}
+    shown = []
+    for part in parts:
+        for note in notes:
+            part = part.replace(f"\n* {note}", "").replace(f" {note}", "")
+        notes |= dict.fromkeys(line[2:] for line in part.splitlines() if line.startswith("* "))
+        shown.append(part.rstrip())
+    return shown
 
 
 def _table(folder: Path, name: str, file: str, entry: dict[str, Any]) -> str:
