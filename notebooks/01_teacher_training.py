@@ -57,11 +57,10 @@ print(run.run_id)
 # %% [markdown]
 # ## A batch as the teacher sees it
 #
-# Order, augmentation and noise are functions of (seed, step, slot), so this is the first batch of training.
+# Order, augmentation and noise are functions of (seed, step), so this is the first frame of the first step.
 
 # %%
-batch = experiment.train_batches[0]
-figure = input_figure(batch, experiment.noising, experiment.info)
+figure = input_figure(experiment, experiment.noising)
 
 # %% [markdown]
 # <details><summary><b>Predict first.</b> The codes are drawn anew for every image. Can the channel be read as a class id?</summary>

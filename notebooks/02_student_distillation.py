@@ -60,8 +60,7 @@ print(run.run_id, "\ntaught by", run.teacher.run_id if run.teacher else "nobody"
 # The image is what the student sees; an assisted teacher also sees the label channel.
 
 # %%
-batch = experiment.train_batches[0]
-figure = input_figure(batch, distillation_noising(experiment), experiment.info)
+figure = input_figure(experiment, distillation_noising(experiment))
 
 # %%
 if run.teacher:

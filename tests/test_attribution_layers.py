@@ -77,6 +77,18 @@ def test_at_the_stem_the_joint_map_is_the_sum_of_the_branches(network, scene):
     torch.testing.assert_close(joint.layers["encoder.conv1"], wanted, rtol=1e-3, atol=1e-6)
 
 
+def test_a_deep_map_covers_an_image_whose_sides_are_no_multiple_of_its_stride(network, scene):
+    images, label, target = (part[..., :40, :52] for part in scene)
+    options = asked((images, label, target))
+    whole = joint_layercam(network, images, label, layers=["encoder.layer4"], **options)
+    assert whole.strides == {"encoder.layer4": (32, 32)}
+    deep = whole.layers["encoder.layer4"]
+    assert deep.shape == (2, 40, 52)
+    middles = deep[:, 16, [16, 48]]  # centres of the two positions of a map of 2 x 2
+    steps = (deep[:, 16, 32:33] - middles[:, :1]) / (middles[:, 1:] - middles[:, :1])
+    torch.testing.assert_close(steps, torch.full((2, 1), 16.5 / 32), rtol=0.05, atol=0)
+
+
 def test_layercam_and_label_share_of_hand_computed_numbers():
     activation, gradient = torch.tensor([[2.0, -3.0, 5.0], [1.0, 2.0, -1.0]]).view(2, 1, 3, 1, 1)
     assert layercam(activation, gradient).item() == 2 - 6

@@ -124,6 +124,13 @@ def test_a_teacher_is_found_or_named(fitted, tmp_path):
     fit(alone)
     with pytest.raises(RecordError, match="expected an assisted teacher"):
         report.find_teacher(AttributionSettings(runs=str(tmp_path), teacher=alone.run.run_id))
+    other = AttributionSettings(runs=runs, teacher=fitted.run.run_id, dataset="camvid")
+    with pytest.raises(RecordError, match=r"data set streets; expected camvid\. .*dataset=streets"):
+        report.find_teacher(other)
+
+
+def test_a_class_name_stays_inside_the_figures_folder(subject):
+    assert subject.report("contribution_../bus stop", caption="").name == "contribution_.._bus stop"
 
 
 def test_the_hero_shows_a_teacher_with_and_without_its_label_and_its_student(fitted, tmp_path):

@@ -192,7 +192,7 @@ def test_the_noise_sweep_marks_training_s_value():
 
 def test_layers_use_one_scale_and_name_the_stem(outline):
     layers = {"encoder.conv1": [torch.rand(32, 64)], "decoder.blocks.1": [0.1 * torch.rand(32, 64)]}
-    strides = {"encoder.conv1": 2, "decoder.blocks.1": 4}
+    strides = {"encoder.conv1": (2, 2), "decoder.blocks.1": (4, 4)}
     figure = plots.layers_figure([IMAGE], [outline], layers, strides, [torch.rand(32, 64)])
     panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
     titles = [axes.get_title() for axes in panels]
@@ -258,3 +258,5 @@ def test_layers_are_named_by_their_stage():
     assert list(stage_names(names).values()) == titles
     twice = ["encoder.stem", "decoder.first", "decoder.second"]
     assert list(stage_names(twice).values()) == ["stem", "decoder.first", "decoder.second"]
+    deep = ["encoder.layer3.0", "decoder.bn"]
+    assert list(stage_names(deep).values()) == ["encoder layer 3", "decoder"]

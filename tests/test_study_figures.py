@@ -1,8 +1,10 @@
 """Figures of a study: each saved with its record by one call, none where there is nothing."""
 
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from labkit.plots import study as plots
@@ -99,6 +101,16 @@ def test_a_study_without_complete_runs_saves_nothing(tmp_path):
         text = save_study_figure(tables, name, tmp_path, draw, parameters={})
         assert text.startswith(f"{name}: not drawn; it needs")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["region_gains", "size_gains", "label_use"])
+def test_nothing_is_drawn_while_no_row_has_its_first_baseline(study, tmp_path, name):
+    tables = study_tables(study, draws=20)
+    gains = tables.gains.assign(over="another student")
+    waiting = tables.gains.assign(gain=None, boundary_gain=None, interior_gain=None)
+    changed = replace(tables, gains=pd.concat([waiting, gains]))
+    text = save_study_figure(changed, name, tmp_path, DRAW[name], parameters={})
+    assert text.startswith(f"{name}: not drawn; it needs")
 
 
 @pytest.mark.parametrize(("name", "most"), [("learning_curves", "CURVES"), ("gains", "GAINS")])

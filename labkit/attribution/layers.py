@@ -27,6 +27,7 @@ from labkit.attribution.common import (
 from labkit.attribution.layercam import layercam
 from labkit.errors import nearest_name
 from labkit.networks import SegmentationNetwork
+from labkit.networks.base import padded
 
 GAMMA = 2.0  # of the authors' scaling before the maximum
 
@@ -36,7 +37,7 @@ class JointMaps(NamedTuple):
 
     layers: dict[str, Tensor]  # by name, (N, H, W), at least 0, unscaled: logits of the class score
     scaled: dict[str, Tensor]  # the same in 0-1, as they are combined
-    strides: dict[str, int]  # by name, input pixels per position of the layer's own map
+    strides: dict[str, tuple[int, int]]  # by name, pixels down and across per position of its map
     combined: Tensor  # (N, H, W), 0-1
     score: Tensor  # (N,); NaN where the region is empty, and so are the maps
     present: Tensor  # (N,) bool, False flags those frames
@@ -93,17 +94,20 @@ def joint_layercam(
             value.nansum(), outputs, allow_unused=True, materialize_grads=True
         )
     empty = value.detach().isnan()
+    size = images.shape[2:]
     coarse, strides = {}, {}
     for name, output, gradient in zip(layers, outputs, gradients, strict=True):
-        maps = without_padding(layercam(output.detach(), gradient).relu(), images.shape[2:])
-        coarse[name] = maps.masked_fill(empty[:, None, None], torch.nan)
-        strides[name] = round(images.shape[3] / maps.shape[2])
-    fine = {name: _upsampled(one, images) for name, one in coarse.items()}
+        maps = layercam(output.detach(), gradient).relu()
+        coarse[name] = without_padding(maps.masked_fill(empty[:, None, None], torch.nan), size)
+        strides[name] = tuple(padded(s) // n for s, n in zip(size, maps.shape[1:], strict=True))
+    fine = {name: _upsampled(one, strides[name], size) for name, one in coarse.items()}
     if combine == "max":
         scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in fine.items()}
         combined = torch.stack(list(scaled.values())).amax(0)
     else:
-        scaled = {name: _upsampled(_unit(one), images) for name, one in coarse.items()}
+        scaled = {
+            name: _upsampled(_unit(one), strides[name], size) for name, one in coarse.items()
+        }
         combined = _unit(torch.stack(list(scaled.values())).mean(0))
     return JointMaps(fine, scaled, strides, combined, value.detach(), ~empty)
 
@@ -153,11 +157,11 @@ def piece_of(name: str) -> str:
     return ".".join(parts[: number + 1])
 
 
-def _upsampled(maps: Tensor, images: Tensor) -> Tensor:
-    """(N, h, w) -> (N, H, W)."""
-    return F.interpolate(maps[:, None], images.shape[2:], mode="bilinear", align_corners=False)[
-        :, 0
-    ]
+def _upsampled(maps: Tensor, stride: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """(N, h, w) -> (N, H, W): bilinear to stride * (h, w), then cropped, as the logits are."""
+    covered = [one * step for one, step in zip(maps.shape[1:], stride, strict=True)]
+    fine = F.interpolate(maps[:, None], covered, mode="bilinear", align_corners=False)[:, 0]
+    return fine[:, : size[0], : size[1]]
 
 
 def _unit(maps: Tensor) -> Tensor:

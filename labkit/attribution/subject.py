@@ -1,5 +1,6 @@
 """What `04_attribution` explains (a teacher, a class, frames), and reports that save themselves."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,8 @@ class Subject:
         return [self.experiment.val_split.frame_name(i) for i in self.frames]
 
     def report(self, name: str, **parts: Any) -> "Report":
-        """A report of this subject."""
+        """A report of this subject; its name may hold a class's, which may hold a slash."""
+        name = re.sub(r"[^\w. -]", "_", name)
         return Report(name, run=self.experiment.run, parameters=self.settings.model_dump(), **parts)
 
     def averaged_over(self, noisings: int) -> Request:
@@ -123,7 +125,8 @@ def find_teacher(settings: AttributionSettings) -> Run:
     """The named run, or the first complete assisted teacher of the data set, by id.
 
     Raises:
-        RecordError: none is complete, or the named run is no complete assisted teacher.
+        RecordError: none is complete, or the named run is no complete assisted teacher of the
+            data set.
     """
     folder = runs_folder(settings.runs)
     if settings.teacher:
@@ -132,6 +135,11 @@ def find_teacher(settings: AttributionSettings) -> Run:
             raise RecordError(
                 f"setting teacher: run {run.run_id} is a {run.role} ({run.kind}); "
                 "expected an assisted teacher."
+            )
+        if run.settings.dataset != settings.dataset:
+            raise RecordError(
+                f"setting teacher: run {run.run_id} is of the data set {run.settings.dataset}; "
+                f"expected {settings.dataset}. For that run: --set dataset={run.settings.dataset}."
             )
         return run
     runs = scan_runs(folder, dataset=settings.dataset).runs

@@ -91,7 +91,7 @@ def _cross_entropy_sum(
 
 @torch.no_grad()
 def _pixel_losses(logits: Tensor, target: Tensor, stride: int, void: int) -> Tensor:
-    """(N, H, W) cross-entropy of every pixel, 0 at void, without a gradient."""
+    """(N, H, W) cross-entropy of every pixel, of any value at void, without a gradient."""
     size = (target.shape[1], target.shape[2])
     frames = frames_per_group(logits.shape[1] * size[0] * size[1])
     losses = []

@@ -113,7 +113,7 @@ def layers_figure(
     images: Sequence[Tensor],
     outlines: Sequence[Tensor],
     layers: Mapping[str, Sequence[Tensor]],
-    strides: Mapping[str, int],
+    strides: Mapping[str, tuple[int, int]],
     combined: Sequence[Tensor],
 ) -> Figure:
     """Joint evidence at several layers and their combination, each 0-1 as it enters the maximum.
@@ -126,7 +126,7 @@ def layers_figure(
     """
     ratios = [ratio(image) for image in images]
     panels = Panels(ratios, 2 + len(layers), top=0.42, between=0.03, bottom=0.6)
-    titles = [f"{stage}\nstride {strides[name]}" for name, stage in stage_names(layers).items()]
+    titles = [f"{stage}\nstride {strides[name][1]}" for name, stage in stage_names(layers).items()]
     for row, axes in enumerate(panels.axes):
         show(axes[0], picture(images[row]), "frame" if row == 0 else "")
         maps = [*(maps[row] for maps in layers.values()), combined[row]]
@@ -218,11 +218,14 @@ def _fitting(name: str) -> str:
 
 
 def stage_names(layers: Iterable[str]) -> dict[str, str]:
-    """Titles of layers: stem for the first, then the stage of the encoder, or decoder.
+    """Titles of layers: stem for a first one before any stage, else its stage, or decoder.
 
     A title that would stand for two layers gives way to their names.
     """
-    titles = {name: _stage(name) if number else "stem" for number, name in enumerate(layers)}
+    titles = {name: _stage(name) for name in layers}
+    first = next(iter(titles), "")
+    if titles.get(first) == "encoder":
+        titles[first] = "stem"
     common = [title for title, count in Counter(titles.values()).items() if count > 1]
     return {name: short_name(name) if title in common else title for name, title in titles.items()}
 
@@ -239,7 +242,7 @@ def _stage(name: str) -> str:
 
 def _share_text(share: float, deviation: float) -> str:
     if np.isnan(share):
-        return "class not predicted: no map"
+        return "no pixel in the region: no map"
     spread = "" if np.isnan(deviation) else f" ± {100 * deviation:.0f}"
     return f"whole frame: {100 * share:.0f}{spread} %"
 

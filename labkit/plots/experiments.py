@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import torch
 from matplotlib.figure import Figure
 
-from labkit.datasets import DatasetInfo, frames_batch
-from labkit.datasets.batches import Batch
+from labkit.datasets import frames_batch
 from labkit.method import LabelNoising, stream_generator
 from labkit.plots.frames import CHANNEL, LEGEND_ROW, colourise, picture, predictions_figure
 from labkit.plots.panels import Panels, class_legend, ratio, show
@@ -20,29 +19,37 @@ READINGS = {
 }
 
 
-def input_figure(
-    batch: Batch, noising: LabelNoising | None, info: DatasetInfo, *, seed: int = 0
-) -> Figure:
-    """First frame of a training batch: image, label and, with a noising, two label channels."""
-    image, target = info.pixels(batch.images[0]), batch.target[0]
+def input_figure(experiment: Experiment, noising: LabelNoising | None) -> Figure:
+    """First frame of the first training batch: image, label and, with a noising, what it makes of
+    the label in the first step: twice for a teacher's two paths, once for a student's teacher.
+    """
+    info, settings = experiment.info, experiment.settings
+    batch = experiment.train_batches[0].to(experiment.device)
+    image, target = info.pixels(batch.images[0].cpu()), batch.target[0].cpu()
+    titles = ["noised label, path a", "noised label, path b"]
+    if experiment.run.role == "student":
+        titles = ["noised label"]
+    channels = []
+    if noising:
+        stream = stream_generator("noise", settings.seed, 0, device=experiment.device)
+        channels = [noising(batch.target, generator=stream)[0, 0].cpu() for _ in titles]
     legend = -(-info.num_classes // 8) * LEGEND_ROW + 0.1
-    panels = Panels([ratio(image)], 4 if noising else 2, bottom=legend)
+    panels = Panels([ratio(image)], 2 + len(channels), bottom=legend)
     axes = panels.axes[0]
     show(axes[0], picture(image), "image")
     show(axes[1], colourise(target, info), "label")
-    if noising:
-        streams = [stream_generator("explore noise", seed, path) for path in range(2)]
-        channels = [noising(target[None], generator=stream)[0, 0] for stream in streams]
+    if channels:
         limit = float(torch.stack(channels).abs().max())
-        for panel, name, channel in zip(axes[2:], "ab", channels, strict=True):
-            options = {"cmap": CHANNEL, "vmin": -limit, "vmax": limit}
-            show(panel, channel, f"noised label, path {name}", **options)
+        options = {"cmap": CHANNEL, "vmin": -limit, "vmax": limit}
+        for panel, title, channel in zip(axes[2:], titles, channels, strict=True):
+            show(panel, channel, title, **options)
     class_legend(panels.figure, info.class_names, info.palette, columns=8)
     return panels.figure
 
 
 def run_predictions_figure(experiments: Mapping[str, Experiment], *, frames: int) -> Figure:
-    """Predictions of networks on the first validation frames, by what each network reads.
+    """Predictions of networks on the first validation frames, by what each network reads; each at
+    the size at which its run is scored.
 
     Args:
         experiments: by name; all of one data set.
@@ -50,15 +57,19 @@ def run_predictions_figure(experiments: Mapping[str, Experiment], *, frames: int
     """
     first = next(iter(experiments.values()))
     split = first.val_split
-    batches = [frames_batch(split, first.info, [i]) for i in range(min(frames, len(split)))]
-    predictions = {
-        _name(name, reading): [experiment.logits(reading, one).argmax(1)[0] for one in batches]
-        for name, experiment in experiments.items()
-        for reading in experiment.predictors()
-        if reading != "foreign_label" or batches[0].foreign_label is not None
-    }
-    images = [split[i].image for i in range(len(batches))]
-    targets = [one.target[0] for one in batches]
+    samples = [split[i] for i in range(min(frames, len(split)))]
+    predictions = {}
+    for name, experiment in experiments.items():
+        size = experiment.settings.score_size
+        batches = [
+            frames_batch(split, first.info, [i], resize=size) for i in range(len(samples))
+        ]
+        predictions |= {
+            _name(name, reading): [experiment.prediction(reading, one)[0] for one in batches]
+            for reading in experiment.predictors()
+            if reading != "foreign_label" or len(split) > 1
+        }
+    images, targets = zip(*[(one.image, one.target) for one in samples], strict=True)
     return predictions_figure(images, targets, predictions, first.info)
 
 

@@ -86,7 +86,8 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
             axis.errorbar(
                 value, height, xerr=bar, color=colour, marker=marker, mfc=fill, ms=7, ls=""
             )
-        axis.plot([], [], marker, color="0.3", mfc="0.3" if fill != "white" else fill, label=label)
+        filling = "0.3" if region == "interior" else "white"
+        axis.plot([], [], marker, color="0.3", mfc=filling, label=label)
     axis.axvline(0, **AXIS)
     axis.set(yticks=heights, yticklabels=names, ylim=(len(lines) - 0.4, -0.6))
     axis.set_xlabel(f"gain over {baseline_name(lines)}, points of mIoU")

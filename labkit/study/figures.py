@@ -99,7 +99,7 @@ def _forest(name: str) -> Callable[[StudyTables], list[Drawing]]:
 
 
 def _regions(tables: StudyTables) -> list[Drawing]:
-    if tables.gains.boundary_gain.notna().sum() == 0:
+    if _over_first(tables.gains).boundary_gain.notna().sum() == 0:
         return []
     alt = (
         "Gain near class boundaries and inside regions, with 95 percent intervals, a row a method."
@@ -109,7 +109,7 @@ def _regions(tables: StudyTables) -> list[Drawing]:
 
 def _sizes(tables: StudyTables) -> list[Drawing]:
     table = tables.gains
-    if table.dropna(subset="gain").train_frames.nunique() < 2:
+    if _over_first(table).dropna(subset="gain").train_frames.nunique() < 2:
         return []
     alt = "Gain in mIoU over the number of training frames, with 95 percent intervals."
     return [Drawing((table,), tables.caption("gains"), alt)]
@@ -140,7 +140,7 @@ def _label_use(tables: StudyTables) -> list[Drawing]:
     students = tables.students[_first_of_teacher(tables.study)].reset_index(drop=True)
     if not len(students) or students.teacher_reliance_mean.nunique() < FEWEST_TEACHERS:
         return []
-    if tables.gains.gain.notna().sum() == 0:
+    if _over_first(tables.gains).gain.notna().sum() == 0:
         return []
     caption = (
         f"{tables.caption('gains')} Spearman's rank correlation over the first student of each "
@@ -148,6 +148,11 @@ def _label_use(tables: StudyTables) -> list[Drawing]:
     )
     alt = "Three panels: gain over the teacher's reliance, label gain and mIoU, a point a student."
     return [Drawing((students, tables.gains), caption, alt)]
+
+
+def _over_first(gains: pd.DataFrame) -> pd.DataFrame:
+    """Every row over the first one it is compared with: the lines that these figures draw."""
+    return gains.drop_duplicates(list(gains.columns[: gains.columns.get_loc("over")]))
 
 
 def _first_of_teacher(study: Study) -> list[bool]:
