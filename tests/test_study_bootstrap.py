@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 from scipy.stats import ttest_rel
 
 from labkit.study.bootstrap import (
@@ -65,6 +66,9 @@ def test_a_gain_is_the_mean_difference_of_miou():
     assert gain.p_bootstrap == pytest.approx(2 / 201)
     expected = ttest_rel([800 / 12, 900 / 11], [600 / 14, 600 / 14]).pvalue
     assert gain.p_t == pytest.approx(expected)
+    middle, spread = np.mean(gain.by_seed), np.ptp(gain.by_seed) / 2
+    reach = student_t.ppf(0.975, 1) * spread  # two seeds: their standard error is half their range
+    assert (gain.t_low, gain.t_high) == pytest.approx((middle - reach, middle + reach))
 
 
 def test_every_draw_agrees_with_a_slow_loop(random_pair):

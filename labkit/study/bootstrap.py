@@ -36,7 +36,9 @@ class Gain(NamedTuple):
     low: float
     high: float
     p_bootstrap: float  # two-sided, of no gain
-    p_t: float  # paired t-test over seeds, two-sided; NaN for one seed
+    p_t: float  # paired t-test over seeds, two-sided; NaN for one seed, as are its limits
+    t_low: float
+    t_high: float
     by_seed: tuple[float, ...]
 
 
@@ -101,12 +103,12 @@ def resampled_iou(hits: np.ndarray, union: np.ndarray, frame_weights: np.ndarray
 def paired_gain(
     method: Sequence[Resampled], baseline: Sequence[Resampled], *, seed: int = 0
 ) -> Gain:
-    """Gain in mIoU of a method over its baseline: mean over seeds, 95 % interval and p-values.
+    """Gain in mIoU of a method over its baseline: mean over seeds, 95 % intervals and p-values.
 
-    The interval is too narrow with few seeds: the deviation of resampled means is
-    sqrt((S - 1) / S) of the unbiased one, and three seeds have ten distinct resamples. p_t takes
-    the number of seeds into account (but not the frames). With one seed only frames are resampled:
-    the interval then says nothing about another training run.
+    The bootstrap's interval is too narrow with few seeds: the deviation of resampled means is
+    sqrt((S - 1) / S) of the unbiased one, and three seeds have ten distinct resamples. p_t, t_low
+    and t_high take the number of seeds into account (but not the frames). With one seed only frames
+    are resampled: the interval then says nothing about another training run.
 
     Args:
         method: one entry per seed.
@@ -129,7 +131,9 @@ def paired_gain(
     gains = _mean_over_seeds(drawn, seed_resamples(len(method), draws=len(drawn), seed=seed))
     low, high = _interval(gains)
     value = float(_mean(by_seed[None])[0])
-    return Gain(value, low, high, _p_bootstrap(gains), _p_t(by_seed), tuple(by_seed.tolist()))
+    limits = _t_interval(by_seed)
+    p_values = _p_bootstrap(gains), _p_t(by_seed)
+    return Gain(value, low, high, *p_values, *limits, tuple(by_seed.tolist()))
 
 
 def paired_class_gains(
@@ -202,6 +206,15 @@ def _p_bootstrap(gains: np.ndarray) -> float:
         return np.nan
     fewer = min((defined <= 0).sum(), (defined >= 0).sum())
     return float(min(1.0, 2 * (1 + fewer) / (len(defined) + 1)))
+
+
+def _t_interval(by_seed: np.ndarray) -> tuple[float, float]:
+    """Limits of the mean that the t-test does not refuse; NaN for one seed."""
+    if len(by_seed) < 2:
+        return np.nan, np.nan
+    error = by_seed.std(ddof=1) / np.sqrt(len(by_seed))
+    reach = error * student_t.ppf((1 + LEVEL) / 2, len(by_seed) - 1)
+    return float(by_seed.mean() - reach), float(by_seed.mean() + reach)
 
 
 def _p_t(by_seed: np.ndarray) -> float:

@@ -112,7 +112,8 @@ def gains_table(study: Study, resampler: Resampler) -> pd.DataFrame:
 
     Returns:
         The row's labels; over (the other's method); reads, over_reads; n seeds complete in both;
-        tried; gain, ci_low, ci_high in points of mIoU; p_bootstrap, p_t; by_seed ("seed: gain");
+        tried; gain, ci_low, ci_high (bootstrap), t_low, t_high (t-test) in points of mIoU;
+        p_bootstrap, p_t; by_seed ("seed: gain");
         for boundary and interior pixels <region>_gain, <region>_low, <region>_high; train_frames.
         NaN for n = 0.
 
@@ -210,7 +211,8 @@ def _table(pairs: Sequence[Pair], names: Sequence[str], resampler: Resampler) ->
 
 _EMPTY = {
     "reads": "", "over_reads": "", "n": 0, "tried": 0, "gain": np.nan, "ci_low": np.nan,
-    "ci_high": np.nan, "p_bootstrap": np.nan, "p_t": np.nan, "by_seed": "",
+    "ci_high": np.nan, "t_low": np.nan, "t_high": np.nan, "p_bootstrap": np.nan, "p_t": np.nan,
+    "by_seed": "",
     **{f"{region}_{part}": np.nan for region in REGIONS[1:] for part in ("gain", "low", "high")},
     "train_frames": np.nan,
 }  # fmt: skip
@@ -225,6 +227,7 @@ def _line(pair: Pair, names: Sequence[str], resampler: Resampler) -> dict:
     resampler.check(pair)
     gain = paired_gain(*resampler.sides(pair), seed=resampler.seed)
     line |= {"gain": gain.value, "ci_low": gain.low, "ci_high": gain.high}
+    line |= {"t_low": gain.t_low, "t_high": gain.t_high}
     line |= {"p_bootstrap": gain.p_bootstrap, "p_t": gain.p_t}
     by_seed = zip(seeds, gain.by_seed, strict=True)
     line |= {"by_seed": ", ".join(f"{seed}: {value:+.1f}" for seed, value in by_seed)}

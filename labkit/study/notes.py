@@ -63,10 +63,11 @@ def interval_note(rows: Sequence[Row], resampler: Resampler) -> str:
     if not drawn:
         return ""
     return (
-        "Gain: paired over the same seeds and frames. Interval: 2.5 to 97.5 percent of "
+        "Gain: paired over the same seeds and frames. Bootstrap interval: 2.5 to 97.5 percent of "
         f"{resampler.draws} bootstrap draws over seeds and frames, crossed "
         f"({'; '.join(drawn)}). Over three seeds or fewer it is too "
-        "narrow, the t-test over seeds is not; with one seed it is over frames alone. Boundary: "
+        "narrow, that of the t-test over seeds is not; with one seed it is over frames alone. "
+        "Boundary: "
         f"mIoU over pixels with another class within {_joined(widths)} pixels; "
         "interior: over the others."
     )
