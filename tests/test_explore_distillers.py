@@ -50,6 +50,14 @@ def test_the_same_state_has_the_same_picture_and_another_temperature_another():
     assert explorer.unused(replace(explorer.state, distiller="at")) == ("temperature",)
 
 
+def test_the_student_s_line_holds_the_temperature_of_a_distiller_that_has_one():
+    explorer = distiller_field.distiller(DistillersSettings(distiller="kd"))
+    lines = [explorer.commands(replace(explorer.state, distiller=name, temperature=2.5))
+             ["a student taught by it"] for name in ("kd", "at")]  # fmt: skip
+    assert lines[0].endswith("--set distillation=kd --set kd.temperature=2.5")
+    assert "temperature" not in lines[1]
+
+
 def test_a_click_chooses_the_cell_under_it():
     explorer = distiller_field.distiller(DistillersSettings())
     chosen = explorer.choose(explorer.state, 0.999, 0.51)

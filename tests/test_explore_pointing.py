@@ -161,6 +161,31 @@ def test_runs_of_other_validation_sizes_are_compared_on_one_frame(tmp_path):
     assert shown["image"] != explorer.draw(swapped).panels[0].content  # B's own last frame
 
 
+def test_frames_of_another_split_are_not_paired(tmp_path):
+    for seed, split in enumerate(("val", "test")):
+        fit(teacher(tmp_path, assisted=False, seed=seed, score_split=split, **SIZES))
+    explorer = explorer_of("compare", str(tmp_path))
+    runs = {one.settings.score_split: one.run_id
+            for one in find_runs(AttributionSettings(runs=str(tmp_path)))}  # fmt: skip
+    state = replace(explorer.state, first=runs["val"], second=runs["test"], category="road")
+    view = explorer.draw(replace(state, frame=1, pick=PICKS[3]))
+    assert [row[0] for row in view.tables[1].rows] == ["A"]
+    assert view.panels[0].note == "frame 1"
+    assert "B is scored on other frames than A (test split)" in view.readout[-1]
+    assert "frame" not in explorer.unused(replace(state, pick=PICKS[3]))
+    alike = explorer.draw(replace(state, second=runs["val"]))
+    assert [row[0] for row in alike.tables[1].rows] == ["A", "B", "A - B"]
+
+
+@pytest.mark.parametrize("name", ["teacher", "contribution", "compare"])
+def test_a_frame_beyond_the_split_is_the_last_one_and_called_so(name, runs):
+    explorer = explorer_of(name, runs)
+    beyond = replace(explorer.state, frame=99)
+    last = replace(explorer.state, frame=5)
+    assert explorer.draw(beyond) == explorer.draw(last)
+    assert explorer.choose(beyond, *ROAD) == explorer.choose(last, *ROAD)
+
+
 def test_a_film_grows_noisier_and_becomes_a_gif(runs):
     explorer = explorer_of("noising", runs)
     film = explorer.film(explorer.state)

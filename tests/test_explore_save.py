@@ -4,6 +4,7 @@ import io
 import shlex
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,8 +21,10 @@ from labkit.explore.save import (
     state_options,
     view_png,
 )
+from labkit.explore.view import panel
+from labkit.settings import AttributionSettings, parse_sets
 from labkit.training.fit import fit
-from tests.explorers import explorer_of
+from tests.explorers import explorer_of, settings_of
 from tests.training import teacher
 
 SIZES = {"train_steps": 3, "val_size": 6, "resize": "32x64", "crop_height": 32, "crop_width": 64}
@@ -120,6 +123,14 @@ def test_a_value_outside_its_control_is_refused(values, words, runs, tmp_path):
     assert not (tmp_path / "x.png").exists()
 
 
+def test_the_figures_of_a_small_teacher_are_those_of_its_folder(tmp_path):
+    run = teacher(tmp_path / "small", score_size="32x64", **SIZES | {"train_steps": 1})
+    fit(run)
+    explorer = explore.contribution(AttributionSettings(runs=str(tmp_path)))
+    line = shlex.split(explorer.commands(explorer.state)["all figures"])
+    assert f"runs={tmp_path / 'small'}" in line
+
+
 def test_the_beginning_of_a_run_s_id_is_enough(runs):
     explorer = explorer_of("teacher", runs)
     assert state_from_options(explorer, {"run": "streets-teacher"}).run == explorer.state.run
@@ -133,6 +144,35 @@ def test_what_a_click_does_stands_in_a_live_page_alone(runs):
     assert label.hint not in view_html(view, name="teacher", renders=1)
     without = replace(view, panels=tuple(replace(one, hint="") for one in view.panels))
     assert view_png(view) == view_png(without)
+
+
+def test_a_picture_to_swipe_is_saved_with_both_halves():
+    left, right = (np.full((40, 60, 3), value, np.uint8) for value in (20, 220))
+    swiped = replace(panel("A over B", left, alt="1"), over=panel("B", right, alt="1").content)
+    with Image.open(io.BytesIO(view_png(explore.View((swiped,), ())))) as picture:
+        row = np.asarray(picture.convert("L"))[400]
+    assert (row[80:480] == 20).all()
+    assert (row[560:960] == 220).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "values"),
+    [
+        ("noising", {"seed": 1234, "class_std": 5, "label_channels": 9}, {}),
+        ("contribution", {"seed": 1234, "noisings": 17}, {}),
+        ("teacher", {}, {"seed": 1234}),
+        ("distiller", {"seed": 1234}, {}),
+    ],
+)
+def test_values_of_a_notebook_beyond_a_slider_are_drawn_by_the_line(
+    name, settings, values, runs, tmp_path
+):
+    explorer = getattr(explore, name)(settings_of(name)(runs=runs, **settings))
+    state = replace(explorer.state, **values)
+    words = shlex.split(explorer.commands(state)["this picture"])
+    path = tmp_path / "x.png"
+    save_picture(name, parse_sets(words[4:-2:2]), path)
+    assert path.read_bytes() == view_png(explorer.draw(state))
 
 
 def test_only_a_png_is_saved(tmp_path):

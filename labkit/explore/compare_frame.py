@@ -1,7 +1,7 @@
 """The compare explorer: two or three runs on one frame, where they differ, and on which frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
@@ -13,11 +13,11 @@ from labkit.explore.class_panels import class_legend, class_panel, frame_scores,
 from labkit.explore.confusion import Confusion, confusion_of, confusion_panel
 from labkit.explore.own import keep_upload, open_own
 from labkit.explore.pictures import EVIDENCE_COLOURS, fitted, levels, right_picture
-from labkit.explore.ranking import PICKS, frame_ious, picked_frame, ranking_table
+from labkit.explore.ranking import PICKS, comparable_ious, picked_frame, ranking_table
 from labkit.explore.readings import Answer, point_text, read_edited, read_image_alone
 from labkit.explore.regions import class_at
 from labkit.explore.save import explore_command
-from labkit.explore.teachers import Teachers, find_runs, missing, run_name
+from labkit.explore.teachers import Teachers, find_runs, missing, related_runs, run_name
 from labkit.explore.view import (
     SWITCH,
     Control,
@@ -87,7 +87,7 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
     if not runs:
         return missing("compare", settings, lambda: compare(settings))
     loaded = Teachers(runs, data_root=settings.data_root)
-    first, *others = _relatives(runs, run)
+    first, *others = related_runs(runs, run)
     split, info = loaded.experiment(first.run_id).val_split, loaded.experiment(first.run_id).info
     state = CompareState(
         first=first.run_id,
@@ -107,14 +107,21 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
         index = 0 if own[0] else min(frame, len(split) - 1)
         return answer_as_scored(loaded.experiment(run_id), split, index)
 
-    def located(state: CompareState) -> tuple[dict[str, np.ndarray], int]:
-        """IoU of every frame and class by letter, and the frame to show."""
-        ious = {k: frame_ious(loaded.runs[run]) for k, run in state.runs().items()}
+    @lru_cache(maxsize=8)
+    def comparable(*ids: str) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """`comparable_ious` of runs A, B and C."""
+        runs = zip(LETTERS, ids, strict=True)
+        return comparable_ious({letter: loaded.runs[one] for letter, one in runs if one})
+
+    def located(state: CompareState) -> int:
+        """The frame to show."""
+        ious, _ = comparable(state.first, state.second, state.third)
         category = info.class_names.index(state.category)
-        return ious, picked_frame(state.pick, state.frame, ious, category)
+        return picked_frame(state.pick, state.frame, ious, category)
 
     def draw(state: CompareState) -> View:
-        ious, frame = located(state)
+        ious, left_out = comparable(state.first, state.second, state.third)
+        frame = located(state)
         compared = {}
         for k, run in state.runs().items():
             batch, answer = answered(run, state.first, frame, state.image, state.label)
@@ -127,18 +134,22 @@ def compare(settings: Place, *, run: Run | None = None) -> Explorer | Missing:
                 for k, run in state.runs().items()
             ]
         table = ranking_table(ious, info.class_names.index(state.category), state.category)
-        return draw_comparison(state, info, batch, frame, compared, matrices, table)
+        view = draw_comparison(state, info, batch, compared, matrices, table)
+        return replace(view, readout=view.readout + left_out)
 
     def choose(state: CompareState, x: float, y: float) -> dict[str, str]:
-        _, frame = located(state)
         own = (state.image, state.label)
-        chosen = class_at(answered(state.first, state.first, frame, *own)[0].target[0], x, y)
+        batch, _ = answered(state.first, state.first, located(state), *own)
+        chosen = class_at(batch.target[0], x, y)
         return {} if chosen == IGNORE_INDEX else {"category": info.class_names[chosen]}
 
     def unused(state: CompareState) -> tuple[str, ...]:
         if state.image:
             return ("frame", "pick")
-        return ("label",) if state.pick == PICKS[0] else ("label", "frame")
+        ious, _ = comparable(state.first, state.second, state.third)
+        no_gain = "B" not in ious and state.pick in PICKS[3:]
+        by_number = state.pick == PICKS[0] or no_gain
+        return ("label",) if by_number else ("label", "frame")
 
     return Explorer(
         "compare", "Compare explorer", state, _controls(runs, info, len(split)), draw,
@@ -185,7 +196,6 @@ def draw_comparison(
     state: CompareState,
     info: DatasetInfo,
     batch: ScoringBatch,
-    frame: int,
     compared: dict[str, Compared],
     matrices: Sequence[Panel],
     ranking: Table,
@@ -193,7 +203,7 @@ def draw_comparison(
     """Predictions beside each other, A over B to swipe, who is right, and how certain each is.
 
     Args:
-        batch: the frame; frame: its number.
+        batch: the frame.
         compared: by letter, A and B at least.
         matrices: panels of confusion, of any number.
     """
@@ -202,7 +212,7 @@ def draw_comparison(
         class_panel, info=info, named=state.names == "on", lines=state.outlines == "on"
     )
     image = info.pixels(batch.images[0])
-    name = "own picture" if state.image else f"frame {frame}"
+    name = "own picture" if state.image else f"frame {batch.index.item()}"
     predictions = [
         classes(
             f"prediction, {k}", one.answer.ids, note=f"{one.score_text}; {one.name}",
@@ -266,16 +276,3 @@ def _entropy_panel(name: str, answer: Answer) -> Panel:
         note=f"bright undecided; mean {entropy.mean():.2f} of 1",
         alt=f"Entropy of {name}: mean {entropy.mean():.3f}, highest {entropy.max():.3f} of 1.",
     )  # fmt: skip
-
-
-def _relatives(runs: list[Run], run: Run | None) -> list[Run]:
-    """A run, its baseline of the same seed, and its teacher, where they are complete; else
-    the runs as they come.
-    """
-    begun = [one for one in runs if run and one.run_id == run.run_id]
-    first = next(iter([*begun, *(one for one in runs if one.teacher), *runs]))
-    others = [one for one in runs if one.run_id != first.run_id]
-    teacher = [one for one in others if first.teacher and one.run_id == first.teacher.run_id]
-    others = [one for one in others if one not in teacher]
-    others.sort(key=lambda one: (one.kind != "alone", one.settings.seed != first.settings.seed))
-    return [first, *others[:1], *teacher]

@@ -46,11 +46,13 @@ def confusion_of(experiment: Experiment, reading: str) -> Confusion:
 def confusion_panel(confusion: Confusion, info: DatasetInfo, *, title: str) -> Panel:
     """The confusion as a picture: every row is shared out over the predicted classes, percent.
 
-    Only the most frequent classes are drawn where there are many.
+    Classes without a labelled pixel are left out, and the rarest where there are many.
     """
     counts, frames = confusion
-    order = np.sort(np.argsort(-counts.sum(1), kind="stable")[:MOST_CLASSES])
-    shares = 100 * counts[order][:, order] / np.maximum(counts[order].sum(1, keepdims=True), 1)
+    labelled = counts.sum(1)
+    order = np.argsort(-labelled, kind="stable")[: min(MOST_CLASSES, np.count_nonzero(labelled))]
+    order.sort()
+    shares = 100 * counts[order][:, order] / labelled[order, None]
     names = [info.class_names[k] for k in order]
     left, top, cell = 96, 4, (LARGE - 96) // len(order)
     tall = max(14, min(cell, 24))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
 from labkit.attribution.frames import FrameMaps, maps_of_frame, run_frames, share_by_location
 from labkit.attribution.layercam import BranchMeans
@@ -20,14 +19,22 @@ from labkit.explore.pictures import (
     EVIDENCE_COLOURS,
     SHARE_COLOURS,
     fitted,
+    fitted_at,
     levels,
     outlined,
     striped,
 )
 from labkit.explore.readings import point_text, read_edited
-from labkit.explore.regions import class_at
+from labkit.explore.regions import class_at, value_at
 from labkit.explore.save import explore_command
-from labkit.explore.teachers import Teachers, find_teachers, missing, run_name
+from labkit.explore.teachers import (
+    Teachers,
+    find_teachers,
+    folder_of,
+    missing,
+    run_name,
+    widest_noise,
+)
 from labkit.explore.view import (
     Control,
     Explorer,
@@ -42,6 +49,7 @@ from labkit.explore.view import (
 )
 from labkit.method import IGNORE_INDEX
 from labkit.plots.contribution import local_share
+from labkit.records import Run
 from labkit.settings import AttributionSettings
 from labkit.training.experiment import Experiment
 
@@ -100,7 +108,7 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
         Control(name="region", label="region", kind="choice", options=tuple(REGIONS)),
         Control(name="attribution_layer", label="layer", kind="choice", options=("folded", "raw")),
         Control(name="noisings", label="noisings", low=1, high=16),
-        Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
+        Control(name="pixel_std", label="pixel noise std", high=widest_noise(runs), step=0.01),
         Control(name="seed", label="seed", high=999),
         *shared_controls(),
     )  # fmt: skip
@@ -116,11 +124,12 @@ def contribution(settings: AttributionSettings) -> Explorer | Missing:
     def commands(state: ContributionState) -> dict[str, str]:
         return {
             "this picture": explore_command("contribution", settings, state),
-            "all figures": _command(settings, state),
+            "all figures": _command(settings, state, teachers.runs[state.run]),
         }
 
     def choose(state: ContributionState, x: float, y: float) -> dict[str, str]:
-        target = _split(teachers.experiment(state.run), state)[_index(state)].target
+        split = _split(teachers.experiment(state.run), state)
+        target = split[_index(split, state)].target
         chosen = class_at(target, x, y)
         return {} if chosen == IGNORE_INDEX else {"category": names[chosen]}
 
@@ -142,7 +151,7 @@ def draw_contribution(
         centre: means that the folded branches are centred on; None for the raw stem.
     """
     experiment, info = noised_experiment(experiment, state), experiment.info
-    frame = min(_index(state), len(experiment.val_split) - 1)
+    frame = _index(experiment.val_split, state)
     category = info.class_names.index(state.category)
     batch = scoring_batch(experiment, experiment.val_split, [frame])
     truth = batch.target[0]
@@ -176,7 +185,7 @@ def draw_contribution(
     )
 
     def look(x: float, y: float) -> str:
-        image, label = (_at(values, x, y) for values in (one.image_map, one.label_map))
+        image, label = (value_at(values, x, y) for values in (one.image_map, one.label_map))
         share = f", label share {100 * label / (image + label):.0f} %" if image + label else ""
         return (
             f"{point(x, y)} Evidence for {state.category} in logits: image {image:.3f}, "
@@ -186,8 +195,9 @@ def draw_contribution(
     return View(panels, _readout(one, limit, state), (), class_legend(info), look)
 
 
-def _index(state: ContributionState) -> int:
-    return 0 if state.image else state.frame
+def _index(split: Split, state: ContributionState) -> int:
+    """The state's frame, or the last one of a split that is shorter."""
+    return min(state.frame, len(split) - 1)
 
 
 def _split(experiment: Experiment, state: ContributionState) -> Split:
@@ -195,12 +205,6 @@ def _split(experiment: Experiment, state: ContributionState) -> Split:
     if state.image:
         return open_own(state.image, state.label, experiment.info)
     return experiment.val_split
-
-
-def _at(values: Tensor, x: float, y: float) -> float:
-    """A map's value (h, w) at a point, x and y in 0-1."""
-    height, width = values.shape
-    return float(values[int(y * height), int(x * width)])
 
 
 def _frame_panel(one: FrameMaps, state: ContributionState) -> Panel:
@@ -241,12 +245,12 @@ def _readout(one: FrameMaps, limit: float, state: ContributionState) -> tuple[st
     )
 
 
-def _command(settings: AttributionSettings, state: ContributionState) -> str:
-    """The notebook of this class, region and layer, with this teacher."""
+def _command(settings: AttributionSettings, state: ContributionState, run: Run) -> str:
+    """The notebook of this class, region and layer, with this teacher in its folder."""
     asked = {
         "teacher": state.run, "category": state.category, "region": state.region,
         "attribution_layer": state.attribution_layer, "noisings": state.noisings,
-        "seed": state.seed,
+        "seed": state.seed, "runs": folder_of(run, settings),
     }  # fmt: skip
     values = changed(settings.model_dump() | asked, AttributionSettings().model_dump())
     return command_line("run", "attribution", values)
@@ -263,7 +267,7 @@ def _first_frame(experiment: Experiment, category: int) -> int:
 def _evidence(
     title: str, values: np.ndarray, limit: float, one: FrameMaps, state: ContributionState
 ) -> Panel:
-    pixels = EVIDENCE_COLOURS[levels(_at_size(values, one.outline.shape), 0, limit)]
+    pixels = EVIDENCE_COLOURS[levels(fitted_at(values, one.outline.shape), 0, limit)]
     alt = (
         f"Evidence for {state.category} {title}: mean {values.mean():.4f}, highest "
         f"{values.max():.3f} logits, scale 0 to {limit:.3f}."
@@ -273,7 +277,7 @@ def _evidence(
 
 
 def _share(one: FrameMaps, limit: float, state: ContributionState) -> Panel:
-    share = _at_size(local_share(one.image_map, one.label_map, limit), one.outline.shape)
+    share = fitted_at(local_share(one.image_map, one.label_map, limit), one.outline.shape)
     little = np.isnan(share)
     pixels = SHARE_COLOURS[levels(share, 0, 1)]
     pixels[little] = 205
@@ -284,13 +288,6 @@ def _share(one: FrameMaps, limit: float, state: ContributionState) -> Panel:
     )
     note = "purple: image, white: half, orange: label; striped: little evidence"
     return panel("label share", _outlined(pixels, one, state), alt=alt, note=note)
-
-
-def _at_size(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map at the stem's stride, by nearest neighbour, at the frame's size and then a panel's."""
-    rows = (np.arange(size[0]) * values.shape[0]) // size[0]
-    columns = (np.arange(size[1]) * values.shape[1]) // size[1]
-    return fitted(values[rows][:, columns])
 
 
 def _percent(value: float) -> str:

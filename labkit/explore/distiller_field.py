@@ -1,5 +1,7 @@
 """The distiller explorer: a toy map of three classes, and where a distiller pushes the student."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from labkit.explore.distiller_map import (
 from labkit.explore.distiller_tables import UNSEEN
 from labkit.explore.pictures import fitted, levels, outlined
 from labkit.explore.save import explore_command
-from labkit.explore.view import Control, Explorer, Panel, Table, View, panel
+from labkit.explore.view import Control, Explorer, Panel, Table, View, command_line, panel
 from labkit.method import IGNORE_INDEX
 from labkit.settings import DistillersSettings
 
@@ -51,8 +53,7 @@ def distiller(settings: DistillersSettings) -> Explorer:
         draw_distiller,
         lambda state: {
             "this picture": explore_command("distiller", settings, state),
-            "a student taught by it": "labkit train student --set teacher=RUN "
-            f"--set distillation={state.distiller}",
+            "a student taught by it": command_line("train", "student", _taught_by(state)),
         },
         choose=lambda state, x, y: {
             "row": min(int(y * ROWS), ROWS - 1),
@@ -62,6 +63,14 @@ def distiller(settings: DistillersSettings) -> Explorer:
         unused=lambda state: () if has_temperature(state.distiller) else ("temperature",),
         gesture="Cursor on the toy map: arrow keys move it, Enter chooses the cell there",
     )
+
+
+def _taught_by(state: DistillerState) -> dict[str, Any]:
+    """Settings of a student that the state's distiller teaches."""
+    values: dict[str, Any] = {"teacher": "RUN", "distillation": state.distiller}
+    if has_temperature(state.distiller):
+        values[f"{state.distiller}.temperature"] = state.temperature
+    return values
 
 
 def draw_distiller(state: DistillerState) -> View:

@@ -8,6 +8,7 @@ from labkit.explore.regions import region_at
 from labkit.method import IGNORE_INDEX
 
 AS_IT_IS, REMOVED = "as it is", "removed (void)"
+LEAST = 25  # percent of a region that a prediction has to cover to follow label or image
 
 
 def edit_label(
@@ -56,16 +57,32 @@ def describe_effect(
     kept, had = (100 * (one[region] == old_id).float().mean().item() for one in (after, before))
     elsewhere = 100 * (before != after)[~region].float().mean().item() if (~region).any() else 0.0
     text = f"{old} on {had:.0f} % of the edited region before, {kept:.0f} % after"
-    if edit == REMOVED:
-        follows = "the image" if kept >= had / 2 else "the label"
-    else:
-        taken = 100 * (after[region] == names.index(edit)).float().mean().item()
-        text += f"; {edit} {taken:.0f} %"
-        follows = (
-            "neither" if max(kept, taken) < 25 else "the label" if taken > kept else "the image"
-        )
+    taken = 0.0
+    if edit != REMOVED:
+        new = [one[region] == names.index(edit) for one in (before, after)]
+        shares = [100 * one.float().mean().item() for one in new]
+        taken = 100 * (new[1] & ~new[0]).float().mean().item()
+        text += f"; {edit} {shares[0]:.0f} % before, {shares[1]:.0f} % after"
+    follows = _followed(had, kept, taken, removed=edit == REMOVED)
     description += f"; {elsewhere:.1f} % of the prediction elsewhere changed"
     return description, f"The prediction follows {follows}: {text}."
+
+
+def _followed(had: float, kept: float, taken: float, *, removed: bool) -> str:
+    """What the prediction of an edited region follows: the label, the image or neither.
+
+    Args:
+        had, kept: percent of the region predicted as its true class before and after.
+        taken: percent predicted as the new class only after.
+        removed: the region has no new class.
+    """
+    if taken >= LEAST and taken > kept:
+        return "the label"
+    if had < LEAST:  # the edit had nothing to change, or to leave
+        return "neither"
+    if removed:
+        return "the image" if kept >= had / 2 else "the label"
+    return "the image" if kept >= LEAST else "neither"
 
 
 def _edit_text(edit: str, old: str) -> str:

@@ -47,6 +47,13 @@ def fitted(values: np.ndarray) -> np.ndarray:
     return values[(np.arange(tall) * height) // tall][:, (np.arange(LARGE) * width) // LARGE]
 
 
+def fitted_at(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A coarser map (h, w) by nearest neighbour at a frame's size (H, W), then at a panel's."""
+    rows = (np.arange(size[0]) * values.shape[0]) // size[0]
+    columns = (np.arange(size[1]) * values.shape[1]) // size[1]
+    return fitted(values[rows][:, columns])
+
+
 def png(pixels: np.ndarray, table: np.ndarray | None = None) -> bytes:
     """(H, W, 3) uint8, or (H, W) uint8 with a (256, 3) table, which is faster and a third of the
     size.

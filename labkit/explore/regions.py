@@ -13,6 +13,12 @@ def class_at(target: Tensor, x: float, y: float) -> int:
     return int(target[min(int(y * height), height - 1), min(int(x * width), width - 1)])
 
 
+def value_at(values: Tensor, x: float, y: float) -> float:
+    """A map's value (h, w) at a point, x and y in 0-1."""
+    height, width = values.shape
+    return float(values[int(y * height), int(x * width)])
+
+
 def region_at(class_ids: np.ndarray, y: int, x: int) -> np.ndarray:
     """(H, W) bool: the pixels of one class connected to (y, x), over neighbours up, down, left,
     right.

@@ -17,6 +17,7 @@ from labkit.explore.pictures import INK
 from labkit.explore.view import Control, Explorer, Missing, Panel, Place, View, as_dict, changed
 from labkit.records import write_bytes
 from labkit.settings import AttributionSettings, DistillersSettings, NoisingSettings, Settings
+from labkit.settings.base import find_faults
 
 DPI = 300
 CELL = 960  # pixels: 3.2 inches, half of a page's width; twice the widest panel
@@ -145,7 +146,7 @@ def state_from_options(explorer: Explorer, options: Mapping[str, str]) -> Any:
         try:
             if name not in kinds:
                 raise SettingsError(f"no such setting; {nearest_name(name[:80], kinds)}")
-            values[name] = _value(text, kinds[name], controls.get(name))
+            values[name] = _value(text, kinds[name], controls.get(name), explorer.name)
         except SettingsError as error:
             faults.append(f"explore {explorer.name}, setting {name[:80]}: {error}")
     if faults:
@@ -166,7 +167,7 @@ def explore_command(name: str, settings: Place, state: Any) -> str:
     return shlex.join(["labkit", "explore", name, *pairs, "--save", f"{name}.png"])
 
 
-def _value(text: str, kind: type, control: Control | None) -> Any:
+def _value(text: str, kind: type, control: Control | None, explorer: str) -> Any:
     if control is not None and control.kind == "choice":
         return _option(text, control.options)
     try:
@@ -175,11 +176,22 @@ def _value(text: str, kind: type, control: Control | None) -> Any:
         number = "whole number" if kind is int else "number"
         raise SettingsError(f"got {text[:80]!r}; expected a {number}.") from None
     ranged = control is not None and control.kind != "file"
-    if ranged and not control.low <= value <= control.high:
+    if ranged and not (
+        control.low <= value <= control.high or _is_setting(control, text, explorer)
+    ):
         raise SettingsError(
             f"got {text[:80]}; expected a number from {control.low:g} to {control.high:g}."
         )
     return value
+
+
+def _is_setting(control: Control, text: str, explorer: str) -> bool:
+    """Whether a notebook's settings take a number, which then widen its slider; a frame's limit is
+    its split.
+    """
+    _, settings = EXPLORERS[explorer]
+    known = control.name in settings.model_fields and control.name != "frame"
+    return known and not find_faults(settings, {control.name: text})
 
 
 def _option(text: str, options: tuple[str, ...]) -> str:
@@ -197,7 +209,13 @@ def _cell(one: Panel) -> Image.Image:
     """A panel at a cell's width, its title above it and its note below."""
     with Image.open(io.BytesIO(one.content), formats=("PNG",)) as content:
         size = (CELL, round(CELL * content.height / content.width))
-        picture = content.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        picture = content.convert("RGB")
+    if one.over:  # right of a line in the middle, as in a page
+        with Image.open(io.BytesIO(one.over), formats=("PNG",)) as over:
+            middle = over.width // 2
+            right = over.convert("RGB").crop((middle, 0, over.width, over.height))
+        picture.paste(right, (middle, 0))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
     title, note = _text_block([one.title], CELL, TITLE), _text_block([one.note], CELL)
     cell = Image.new("RGB", (CELL, title.height + picture.height + note.height), BACKGROUND)
     cell.paste(title, (0, 0))

@@ -29,7 +29,14 @@ from labkit.explore.readings import (
 )
 from labkit.explore.regions import largest_region
 from labkit.explore.save import explore_command
-from labkit.explore.teachers import Teachers, find_teachers, missing, run_name, training_line
+from labkit.explore.teachers import (
+    Teachers,
+    find_teachers,
+    missing,
+    run_name,
+    training_line,
+    widest_noise,
+)
 from labkit.explore.view import (
     Control,
     Explorer,
@@ -139,7 +146,7 @@ def _controls(runs: list[Run], names: tuple[str, ...], frames: int) -> tuple[Con
         Control(name="x", label="region x, %", kind="point", high=100, step=0.1),
         Control(name="y", label="region y, %", kind="point", high=100, step=0.1),
         Control(name="edit", label="edit: its class", kind="choice", options=edits),
-        Control(name="pixel_std", label="pixel noise std", high=2, step=0.01),
+        Control(name="pixel_std", label="pixel noise std", high=widest_noise(runs), step=0.01),
         Control(name="seed", label="seed", high=999),
         Control(name="category", label="class of errors", kind="choice", options=names),
         Control(name="errors_of", label="errors of", kind="choice", options=READINGS),
@@ -231,7 +238,7 @@ def _classes(state: TeacherState, info: DatasetInfo) -> partial[Panel]:
 
 
 def _image_panel(state: TeacherState, one: ReadFrame) -> Panel:
-    name = "own picture" if state.image else f"frame {state.frame}"
+    name = "own picture" if state.image else f"frame {one.batch.index.item()}"
     pixels = fitted(one.image.permute(1, 2, 0).numpy())
     height, width = one.image.shape[1:]
     return panel("image", pixels, alt=f"Image, {name}, {height} x {width} pixels.", note=name)

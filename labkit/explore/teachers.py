@@ -14,6 +14,7 @@ from labkit.settings import LOCAL_FIELDS, make_settings
 from labkit.training.experiment import Experiment, load_experiment, plan_run
 
 SMALL = "small"  # folder within the runs folder: teachers trained from an explorer are in no table
+SHARED = ("dataset", "architecture", "encoder", "train_steps", "train_size", "score_split")
 
 # Large enough to use its label, small enough to wait for; on streets, whatever the data set.
 SMALL_TEACHER = {
@@ -51,6 +52,27 @@ def find_runs(settings: Place) -> list[Run]:
     ]
 
 
+def related_runs(runs: list[Run], run: Run | None) -> list[Run]:
+    """A run, the same student alone, and the run's teacher, where they are complete; else the runs
+    as they come.
+
+    Args:
+        run: None: the first student with a teacher.
+    """
+    begun = [one for one in runs if run and one.run_id == run.run_id]
+    first = next(iter([*begun, *(one for one in runs if one.teacher), *runs]))
+    others = [one for one in runs if one.run_id != first.run_id]
+    teacher = [one for one in others if first.teacher and one.run_id == first.teacher.run_id]
+    alone = [one for one in others if one.kind == "alone" and _student(one) == _student(first)]
+    alone.sort(key=lambda one: one.settings.seed != first.settings.seed)
+    return [first, *(alone or ([] if teacher else others))[:1], *teacher]
+
+
+def _student(run: Run) -> dict[str, Any]:
+    """What a student and its baseline have in common, the seed excepted."""
+    return {name: getattr(run.settings, name) for name in SHARED}
+
+
 def find_teachers(settings: Place, *, assisted: bool) -> list[Run]:
     """Teachers among `find_runs`, assisted ones first.
 
@@ -62,6 +84,17 @@ def find_teachers(settings: Place, *, assisted: bool) -> list[Run]:
         run for run in runs if run.role == "teacher" and (run.kind == "assisted" or not assisted)
     ]
     return sorted(teachers, key=lambda run: (run.kind != "assisted", run.run_id))
+
+
+def folder_of(run: Run, settings: Place) -> str:
+    """The setting `runs` of a run: the notebook's, or the folder of small ones."""
+    folder = run.folder.parent
+    return settings.runs if folder == runs_folder(settings.runs) else str(folder)
+
+
+def widest_noise(runs: list[Run]) -> float:
+    """The end of a slider of pixel noise: 2, or more where a teacher was trained with more."""
+    return max([2, *(run.settings.pixel_std for run in runs if run.kind == "assisted")])
 
 
 def missing(name: str, settings: Place, then: Callable[[], Explorer | Missing]) -> Missing:
