@@ -105,9 +105,7 @@ def joint_layercam(
         scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in fine.items()}
         combined = torch.stack(list(scaled.values())).amax(0)
     else:
-        scaled = {
-            name: _upsampled(_unit(one), strides[name], size) for name, one in coarse.items()
-        }
+        scaled = {name: _upsampled(_unit(one), strides[name], size) for name, one in coarse.items()}
         combined = _unit(torch.stack(list(scaled.values())).mean(0))
     return JointMaps(fine, scaled, strides, combined, value.detach(), ~empty)
 

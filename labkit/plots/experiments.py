@@ -61,9 +61,7 @@ def run_predictions_figure(experiments: Mapping[str, Experiment], *, frames: int
     predictions = {}
     for name, experiment in experiments.items():
         size = experiment.settings.score_size
-        batches = [
-            frames_batch(split, first.info, [i], resize=size) for i in range(len(samples))
-        ]
+        batches = [frames_batch(split, first.info, [i], resize=size) for i in range(len(samples))]
         predictions |= {
             _name(name, reading): [experiment.prediction(reading, one)[0] for one in batches]
             for reading in experiment.predictors()
