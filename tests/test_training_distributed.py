@@ -15,9 +15,10 @@ from labkit.datasets import dataset_info, open_split
 from labkit.datasets.batches import TrainBatches
 from labkit.errors import SettingsError
 from labkit.method import LabelNoising, cross_entropy
+from labkit.networks import build_network
 from labkit.records import project_root, scan_runs
-from labkit.training.distributed import ALONE, Ranks
-from tests.tiny import block_target
+from labkit.training.distributed import ALONE, Ranks, synchronise_batch_norm
+from tests.tiny import block_target, random_images
 
 
 def run_program(runs, processes, *, role="teacher", taught_by="", victim=-1, at_step=0) -> int:
@@ -148,6 +149,19 @@ def test_the_mean_of_the_parts_losses_is_the_loss_of_the_batch(monkeypatch):
         Ranks(rank, 2).segmentation_loss(cross_entropy)(*part) for rank, part in enumerate(parts)
     ]
     torch.testing.assert_close(sum(losses) / 2, cross_entropy(logits, target))
+
+
+@pytest.mark.parametrize("encoder", ["tu-mobilenetv3_small_050", "resnet18"])
+def test_synchronised_batch_norm_keeps_the_function_and_the_names_of_the_weights(encoder):
+    """timm's layers that join BatchNorm and activation keep their activation."""
+    network, images = build_network("unet", encoder, num_classes=4).eval(), random_images()
+    with torch.no_grad():
+        names, logits = list(network.state_dict()), network(images).logits
+        synchronise_batch_norm(network, torch.device("cuda"), Ranks(0, 2))
+        layers = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        assert layers == []
+        assert list(network.state_dict()) == names
+        assert torch.equal(network(images).logits, logits)
 
 
 def test_one_process_is_left_as_it_is(batches):

@@ -155,7 +155,9 @@ def process_group() -> Iterator[Ranks]:
 def synchronise_batch_norm(network: nn.Module, device: torch.device, ranks: Ranks) -> None:
     """On CUDA with several processes, let BatchNorm take its statistics from the whole batch."""
     if ranks.world > 1 and device.type == "cuda":
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # in place, the top module is none
+        from labkit.networks.batch_norm import use_synchronised_batch_norm  # timm takes seconds
+
+        use_synchronised_batch_norm(network)
 
 
 class _StepModule(nn.Module):
