@@ -72,6 +72,19 @@ def test_a_changed_file_is_read_anew(split, cached):
     assert not torch.equal(cached[1].target, before)
 
 
+def test_ids_mapped_otherwise_are_read_anew(tmp_path, monkeypatch):
+    trees.write_folder(tmp_path)
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
+    cache_dataset("folder", str(tmp_path))
+    before = open_split("folder", "val", root=str(tmp_path))[0].target
+    path = tmp_path / "dataset.json"
+    ids = {"0": "b", "1": "a", "2": "c", "3": "d", "4": "e", "255": None}
+    content = json.loads(path.read_text(encoding="utf-8")) | {"ids": ids}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    after = open_split("folder", "val", root=str(tmp_path))[0].target
+    assert torch.equal(after == 1, before == 0)
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"version": 0, "frames": {}}'])
 def test_a_damaged_cache_is_not_used(split, cached, content):
     (cached.folder / "index.json").write_text(content, encoding="utf-8")

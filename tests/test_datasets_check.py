@@ -13,6 +13,7 @@ from PIL import Image
 
 from labkit.datasets.check import check_dataset
 from labkit.datasets.pictures import ORIENTATION
+from labkit.errors import DataError
 from tests import trees
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
@@ -171,6 +172,12 @@ def test_a_missing_test_split_is_a_warning_and_a_missing_set_a_fault(tmp_path):
     assert any("cityscapes test" in warning for warning in report.warnings)
     assert not check_dataset("voc", str(tmp_path)).passed
     assert not check_dataset("folder", str(tmp_path)).passed
+
+
+@pytest.mark.parametrize("name", ["streets", "camvid"])
+def test_a_split_that_the_set_does_not_have_is_refused(name, tmp_path):
+    with pytest.raises(DataError, match=f"{name}: no split 'vall'; it has train, val, test"):
+        check_dataset(name, str(tmp_path), splits=["vall"])
 
 
 def test_processes_find_what_one_process_finds(tmp_path):

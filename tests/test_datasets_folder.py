@@ -150,6 +150,54 @@ def test_folders_of_splits_are_recognised_and_ids_with_gaps_mapped(tmp_path):
     assert frames[0].target.unique().tolist() == [0, 1, 255]
 
 
+def write_pairs(images, labels, count):
+    for i in range(count):
+        trees.write_image(images / f"{i}.png", 20, 30)
+        trees.write_label(labels / f"{i}.png", trees.blocks(i, [0, 1, 255], 20, 30))
+
+
+def test_a_test_split_stays_where_val_is_taken_from_train(tmp_path):
+    for split, count in (("train", 5), ("test", 3)):
+        write_pairs(tmp_path / split / "images", tmp_path / split / "labels", count)
+    assert json.loads(init_folder(tmp_path).read_text(encoding="utf-8"))["val_every"] == 5
+    info = dataset_info("folder", root=str(tmp_path))
+    assert info.splits == ("train", "val", "test")
+    frames = [open_split("folder", split, root=str(tmp_path)) for split in info.splits]
+    assert [len(split) for split in frames] == [4, 1, 3]
+    assert frames[2].files(0)[0].parent == tmp_path / "test" / "images"
+
+
+@pytest.mark.parametrize("name", ["latest", "contest", "interval", "trainer"])
+def test_only_a_whole_word_names_a_split(tmp_path, name):
+    write_pairs(tmp_path / name / "images", tmp_path / name / "labels", 5)
+    content = json.loads(init_folder(tmp_path).read_text(encoding="utf-8"))
+    assert content["train"] == {"images": f"{name}/images", "labels": f"{name}/labels"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train", "trainannot"),
+        ("TrainImages", "TrainLabels"),
+        ("img_training", "ann_training"),
+        ("img/train2017", "ann"),
+    ],
+)
+def test_the_word_for_training_has_common_forms(tmp_path, names):
+    write_pairs(*(tmp_path / name for name in names), 5)
+    write_pairs(tmp_path / "images/validation", tmp_path / "labels/validation", 3)
+    content = json.loads(init_folder(tmp_path).read_text(encoding="utf-8"))
+    assert content["train"] == dict(zip(("images", "labels"), names, strict=True))
+    assert content["val"] == {"images": "images/validation", "labels": "labels/validation"}
+
+
+def test_fewer_pairs_than_val_every_are_refused(folder):
+    describe(folder, val_every=21)
+    assert len(open_split("folder", "train", root=str(folder))) == 20
+    with pytest.raises(DataError, match="val_every 21 and 20 pairs"):
+        open_split("folder", "val", root=str(folder))
+
+
 def test_grey_images_are_told_from_labels(tmp_path):
     for i in range(3):
         trees.write_image(tmp_path / "x" / f"{i}.png", 20, 30, mode="L")

@@ -29,6 +29,7 @@ def figures(tmp_path):
     write_text(new / "FINDINGS.md", "**Asked:** is it better?\n")
     write_text(tmp_path / "FINDINGS.md", "# Results\n\nRead this first.\n")
     entry = {"caption": "Old.", "alt": "", "runs": [], "labkit": "0.1.0"}
+    entry["parameters"] = {"matrix": "a_b.yaml"}
     write_text(old / "students.md", "There is no such row.\n\n* note\n")
     write_text(old / "records" / "run.json", "{}")
     names = ("students.md", "here.png", "predictions.png", "../outside.csv", ".hidden.csv")
@@ -64,7 +65,7 @@ def test_absent_pictures_are_named_and_another_version_too(figures):
     text = readme(figures)
     old = text[text.index("## camvid/study") :]
     assert "no such row" not in old
-    assert "Run records (1)" in old
+    assert "Matrix: a\\_b.yaml. Run records (1)" in old
     assert "files made by labkit 0.1.0" in old
     assert "Pictures that are not in the repository: here.png, predictions.png." in old
 

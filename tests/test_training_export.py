@@ -14,6 +14,7 @@ from labkit.method import full_size
 from labkit.networks import export as networks_export
 from labkit.networks.export import onnx_difference, onnx_session, write_onnx
 from labkit.training import export as training_export
+from labkit.training.card import Measured, model_card
 from labkit.training.export import FILES, export_run
 from labkit.training.fit import fit
 from tests.training import student, teacher
@@ -90,6 +91,18 @@ def test_an_export_holds_the_weights_and_a_card_whose_example_loads_them(
                  "whole, native size", "FLOPs", " ms |", "| batch\\_size | 2 |"):  # fmt: skip
         assert text in card, text
     assert str(trained.run.folder.parent) not in card
+    assert "resize images" not in card
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [("short:32", "a short side of 32 pixels"), ("48x96", "48x96 pixels (height x width)")],
+)
+def test_the_card_says_at_which_size_the_network_was_scored(tmp_path, size, words):
+    experiment = student(tmp_path, architecture="pspnet", score_size=size, **SHORT)
+    fit(experiment)
+    card = model_card(experiment, Measured((64, 128), 1, 1, 1, "a CPU", 0))
+    assert f"resize images to {words} first (bilinear, antialiased)" in card
 
 
 def test_an_export_is_renewed_and_never_written_among_other_files(trained, tmp_path, written_only):

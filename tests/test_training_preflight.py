@@ -10,8 +10,9 @@ import torch
 from labkit.errors import DataError
 from labkit.training import preflight
 from labkit.training.preflight import check_data_files, data_fingerprint
+from tests import trees
 
-INFO = SimpleNamespace(class_names=("a", "b"), mean=(0.5,) * 3, std=(0.2,) * 3)
+INFO = SimpleNamespace(class_names=("a", "b"), mean=(0.5,) * 3, std=(0.2,) * 3, label_table=b"")
 
 
 class FileFrames:
@@ -161,10 +162,31 @@ def test_class_names_and_normalisation_are_part_of_a_runs_data(monkeypatch):
         dataset="streets", data_root="", train_size=3, score_split="val", val_size=3, runs="runs"
     )
     values = []
-    for change in ({}, {"class_names": ("a", "c")}, {"mean": (0.4, 0.5, 0.5)}):
+    changes = ({}, {"class_names": ("a", "c")}, {"mean": (0.4, 0.5, 0.5)}, {"label_table": b"1"})
+    for change in changes:
         info = SimpleNamespace(**(vars(INFO) | change))
         monkeypatch.setattr(preflight, "dataset_info", lambda *_, info=info, **__: info)
         memory = {}
         values.append(data_fingerprint(settings, memory=memory))
         assert len(memory) == 2
-    assert len(set(values)) == 3
+    assert len(set(values)) == 4
+
+
+def test_the_ids_of_a_folder_are_part_of_its_data_and_of_what_passed(tmp_path):
+    trees.write_folder(tmp_path)
+    path = tmp_path / "dataset.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    settings = SimpleNamespace(
+        dataset="folder", data_root=str(tmp_path), train_size=0, score_split="val", val_size=0,
+        runs=str(tmp_path / "runs"),
+    )  # fmt: skip
+
+    def fingerprint(**ids):
+        values = dict(zip("01234", "abcde", strict=True)) | {"255": None} | ids
+        ids = {raw: name for raw, name in values.items() if name != "removed"}
+        path.write_text(json.dumps(content | {"ids": ids}), encoding="utf-8")
+        return data_fingerprint(settings)
+
+    assert fingerprint() != fingerprint(**{"0": "b", "1": "a"})
+    with pytest.raises(DataError, match="unknown ids 255"):
+        fingerprint(**{"255": "removed"})

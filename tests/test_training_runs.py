@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,18 @@ def test_a_loaded_run_is_frozen_in_eval_mode_and_predicts_as_it_was_scored(train
     batch = frames_batch(loaded.val_split, loaded.info, [0, 1])
     for reading in ("true_label", "foreign_label", "zero_label"):
         assert torch.equal(loaded.logits(reading, batch), assisted.logits(reading, batch))
+
+
+@pytest.mark.parametrize("change", [lambda names: names[::-1], lambda names: (*names, "new")])
+def test_a_data_set_whose_classes_changed_since_training_is_refused(trained, monkeypatch, change):
+    """Such as the classes of a folder of one's own, put in another order."""
+    taught = trained[1]
+    changed = replace(taught.info, class_names=change(taught.info.class_names))
+    monkeypatch.setattr("labkit.training.experiment.dataset_info", lambda *_, **__: changed)
+    with pytest.raises(DataError, match=r"its classes are road, .*are now .*train again") as caught:
+        load_experiment(taught.run, device="cpu")
+    for info in (taught.info, changed):
+        assert ", ".join(info.class_names) in str(caught.value)
 
 
 def test_a_run_is_scored_on_another_split(trained):

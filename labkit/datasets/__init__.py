@@ -36,6 +36,7 @@ __all__ = [
     "available",
     "cache_dataset",
     "check_scored",
+    "check_split",
     "dataset_info",
     "dataset_recipe",
     "foreign_index",
@@ -115,8 +116,7 @@ def open_split(name: str, split: str, *, root: str = "", size: int = 0) -> Split
         DataError: the data set is not there, or has no such split.
     """
     info = dataset_info(name, root=root)
-    if split not in info.splits:
-        raise DataError(f"{name}: no split {split!r}; it has {', '.join(info.splits)}.")
+    check_split(info, split)
     frames = open_module(name).open_split(split, root=root, size=size)
     if isinstance(frames, FileSplit):
         frames = use_cache(f"{name}-{split}", frames)
@@ -141,6 +141,16 @@ def cache_dataset(
             raise DataError(f"{name}: is generated, it has no files to cache.")
         folders.append(write_cache(f"{name}-{split}", frames, progress=progress))
     return folders
+
+
+def check_split(info: DatasetInfo, split: str) -> None:
+    """Refuse the name of a split that a data set does not have.
+
+    Raises:
+        DataError: the message lists what exists.
+    """
+    if split not in info.splits:
+        raise DataError(f"{info.name}: no split {split!r}; it has {', '.join(info.splits)}.")
 
 
 def check_scored(info: DatasetInfo, split: str, *, trained_on: DatasetInfo | None = None) -> None:

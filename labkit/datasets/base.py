@@ -103,6 +103,8 @@ class DatasetInfo:
         test_is_scored: False where the labels of the test split are not public.
         contains: data sets whose images are in the training split of this one; a network trained on
             this set must not be scored on them.
+        label_table: 256 entries, value in label files -> class (see `id_table`), where the user
+            wrote it and it is part of a run's data; else empty.
     """
 
     name: str
@@ -119,6 +121,7 @@ class DatasetInfo:
     layout: str = ""
     test_is_scored: bool = True
     contains: frozenset[str] = frozenset()
+    label_table: bytes = b""
 
     @property
     def num_classes(self) -> int:

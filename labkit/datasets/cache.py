@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from labkit.datasets.json_file import read_object
 from labkit.errors import DataError
 
 VARIABLE = "LABKIT_CACHE"
-VERSION = 2
+VERSION = 3
 LARGEST_INDEX = 2**27  # bytes
 NOTE = "Frames come from a cache of decoded files."
 AHEAD = 16  # frames decoded ahead of the one written
@@ -33,15 +34,18 @@ AHEAD = 16  # frames decoded ahead of the one written
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """Where a frame lies, and which files it was read from."""
+    """Where a frame lies, and what it was read from."""
 
     offset: int  # bytes
     size: tuple[int, int]  # height, width
-    stamps: list[list[int]]  # size, times of modification and of change (ns) of its files
+    stamps: list[list[int]]  # see `_stamps`
 
 
 class CachedSplit(SplitOver):
-    """A split whose frames come from a cache; a frame whose files changed is read from them."""
+    """A split whose frames come from a cache.
+
+    A frame whose files or id table changed is read from its files.
+    """
 
     def __init__(self, split: FileSplit, folder: Path, entries: dict[str, CacheEntry]) -> None:
         super().__init__(split)
@@ -52,7 +56,7 @@ class CachedSplit(SplitOver):
     def read_bytes(self, index: int) -> Sample:
         """Return a frame with its target as uint8."""
         entry = self.entries.get(self.split.frame_name(index))
-        if entry is None or entry.stamps != _stamps(self.split.files(index)):
+        if entry is None or entry.stamps != _stamps(self.split, index):
             return self.split.read_bytes(index)
         if self._bytes is None:  # mapped privately, so that nothing can change the file
             self._bytes = np.memmap(self.folder / "frames.bin", np.uint8, mode="c")
@@ -152,7 +156,7 @@ def _decoded(split: FileSplit) -> Iterator[tuple[list[list[int]], Sample]]:
     """Frames in order, a few decoded ahead by threads (decoding releases Python's lock)."""
 
     def read(index: int) -> tuple[list[list[int]], Sample]:
-        return _stamps(split.files(index)), split.read_bytes(index)
+        return _stamps(split, index), split.read_bytes(index)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         positions = iter(range(len(split)))
@@ -190,8 +194,11 @@ def _read_index(folder: Path) -> dict[str, CacheEntry]:
     return entries
 
 
-def _stamps(files: tuple[Path, ...]) -> list[list[int]]:
+def _stamps(split: FileSplit, index: int) -> list[list[int]]:
+    """Size and times of modification and change (ns) of a frame's files; CRC-32 of its id table."""
     try:
-        return [[s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in (file.stat() for file in files)]
+        files = [file.stat() for file in split.files(index)]
     except OSError:
         return []  # reading the file will report it
+    stamps = [[file.st_size, file.st_mtime_ns, file.st_ctime_ns] for file in files]
+    return [*stamps, [zlib.crc32(split.frames[index].labels.table)]]

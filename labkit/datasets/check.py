@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from labkit.datasets import dataset_info, open_module
+from labkit.datasets import check_split, dataset_info, open_module
 from labkit.datasets.base import DatasetInfo
 from labkit.datasets.examine import FrameFacts, examine_frame
 from labkit.datasets.files import FileSplit
@@ -94,6 +94,7 @@ def check_dataset(
 
     Raises:
         SettingsError: no such data set.
+        DataError: it has no such split.
     """
     report = CheckReport(name)
     try:
@@ -101,6 +102,8 @@ def check_dataset(
     except DataError as error:
         report.faults.append(str(error))
         return report
+    for split in splits:
+        check_split(info, split)
     seen: dict[str, tuple[str, str]] = {}  # content -> split, image
     for split in splits or info.splits:
         frames = _open(report, info, split, root)

@@ -1,4 +1,4 @@
-"""cityscapes: 2048 x 1024 street frames of 50 cities, 19 classes, fine labels.
+"""cityscapes: 2048 x 1024 street frames of 27 cities, 19 classes, fine labels.
 
 Source: Cordts et al. 2016, "The Cityscapes dataset for semantic urban scene understanding"; ids and
 colours from cityscapesScripts, helpers/labels.py.

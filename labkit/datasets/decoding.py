@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from labkit.datasets import dataset_info, open_module
+from labkit.datasets import check_split, dataset_info, open_module
 from labkit.datasets.augment import augment
 from labkit.datasets.base import DatasetInfo
 from labkit.datasets.cache import decoded_bytes
@@ -32,8 +32,7 @@ def describe_cache(name: str, root: str = "", *, splits: Sequence[str]) -> list[
 
 
 def _describe(info: DatasetInfo, split: str, root: str) -> str:
-    if split not in info.splits:
-        raise DataError(f"{info.name}: no split {split!r}; it has {', '.join(info.splits)}.")
+    check_split(info, split)
     frames = open_module(info.name).open_split(split, root=root, size=0)
     if not isinstance(frames, FileSplit):
         raise DataError(f"{info.name}: is generated, it has no files to cache.")

@@ -20,6 +20,7 @@ from labkit.errors import DataError
 from labkit.method.noising import IGNORE_INDEX
 
 FILE = "dataset.json"
+SPLITS = ("train", "val", "test")
 PART = re.compile(r"(?!\.)[\w .+-]{1,100}")  # of a folder's path; no "..", nothing hidden
 FORM = """{
  "classes": {"road": [128, 64, 128], "car": [0, 0, 142]},   names in order, with RGB colours;
@@ -29,6 +30,7 @@ FORM = """{
  "train": {"images": "images", "labels": "labels"},         folders below this one
  "val_every": 5                                             every 5th frame is for validation;
                                                             or "val": {"images": ..., "labels": ...}
+                                                            "test": {...}   where you have one
 }"""  # fmt: skip
 SMALL_SIZE = {
     "resize": "short:128", "score_size": "short:128", "crop_height": 96, "crop_width": 96,
@@ -70,7 +72,7 @@ class Description:
     palette: tuple[Colour, ...]
     labels: LabelFormat
     folders: Mapping[str, tuple[Path, Path]]  # by split: images, labels
-    val_every: int  # 0 = the splits have folders of their own
+    val_every: int  # every so many pairs of train are val; 0 = val has folders of its own
 
 
 def info(root: str = "") -> DatasetInfo:
@@ -80,9 +82,13 @@ def info(root: str = "") -> DatasetInfo:
         DataError: it is missing or malformed.
     """
     description = read_description(find_data_folder("folder", root))
-    splits = ("train", "val") if description.val_every else tuple(description.folders)
+    splits = {*description.folders, "val"}  # with val_every, val has no folder of its own
     return replace(
-        TEMPLATE, class_names=description.names, palette=description.palette, splits=splits
+        TEMPLATE,
+        class_names=description.names,
+        palette=description.palette,
+        splits=tuple(split for split in SPLITS if split in splits),
+        label_table=description.labels.table,
     )
 
 
@@ -90,15 +96,24 @@ def open_split(split: str, *, root: str = "", size: int = 0) -> FileSplit:
     """Open the frames of one split, sorted by name.
 
     Raises:
-        DataError: dataset.json or folders are missing, or files do not pair up.
+        DataError: dataset.json or folders are missing, files do not pair up, or the split has no
+            frame.
     """
     description = read_description(find_data_folder("folder", root))
     every = description.val_every
-    frames = _frames(f"folder {split}", description, "train" if every else split)
-    if every:
+    if not every or split == "test":
+        frames = _frames(f"folder {split}", description, split)
+    else:
+        pairs = _frames(f"folder {split}", description, "train")
         frames = [
-            frame for i, frame in enumerate(frames) if ((i + 1) % every == 0) == (split == "val")
+            frame for i, frame in enumerate(pairs) if ((i + 1) % every == 0) == (split == "val")
         ]
+        if not frames:
+            raise DataError(
+                f"{description.path}: has val_every {every} and {len(pairs)} pairs, so that "
+                f"{split} has no frame; expected at least {every} pairs. Add pairs, or lower "
+                "val_every."
+            )
     return FileSplit(first_frames(f"folder {split}", frames, size))
 
 
@@ -115,23 +130,17 @@ def read_description(folder: Path) -> Description:
             "(its form: labkit data describe folder)."
         )
     content = read_object(path)
-    known = {"classes", "ids", "train", "val", "test", "val_every"}
+    known = {"classes", "ids", *SPLITS, "val_every"}
     if unknown := sorted(content.keys() - known):
         raise _fault(path, f"has {unknown[0]!r:.60}", f"only {', '.join(sorted(known))}")
     names, palette = _classes(path, content.get("classes"))
     table = _ids(path, content.get("ids"), names)
-    folders = {
-        split: _folders(path, split, content[split])
-        for split in ("train", "val", "test")
-        if split in content
-    }
+    folders = {split: _folders(path, split, content[split]) for split in SPLITS if split in content}
     every = content.get("val_every", 0)
     if type(every) is not int or not (every == 0 or 2 <= every <= 1000):
         raise _fault(path, f"has val_every {every!r:.40}", "a whole number from 2 to 1000")
     if "train" not in folders or (every > 0) == ("val" in folders):
         raise _fault(path, "has no train and val folders", '"train", and "val" or "val_every"')
-    if every:
-        folders = {"train": folders["train"]}
     expected = f"the ids of {FILE}: " + ", ".join(
         str(raw) for raw, train in enumerate(table) if train != UNKNOWN
     )

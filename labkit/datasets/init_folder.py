@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from labkit.datasets.folder import FILE, PART
+from labkit.datasets.folder import FILE, PART, SPLITS
 from labkit.datasets.pictures import SUFFIXES, read_ids
 from labkit.errors import DataError
 from labkit.method.noising import IGNORE_INDEX
@@ -30,7 +31,12 @@ methods:
   alone: {}
   CWD of assisted: {teacher: assisted, distillation: "cwd:3", cwd.temperature: 1}
 """
-SPLITS = ("train", "val", "test")
+WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")  # of a path; a capital begins one
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 def init_folder(path: Path | str) -> Path:
@@ -127,8 +133,9 @@ def _by_split(folder: Path, pairs: list[tuple[Path, Path]]) -> dict[str, tuple[P
 
 
 def _split_word(path: Path) -> str:
-    """The split a folder's path names, or ""."""
-    return next((word for word in SPLITS if word in path.as_posix().lower()), "")
+    """The split that a whole word of a folder's path names, or ""."""
+    named = {SPLIT_WORDS.get(word.lower()) for word in WORD.findall(path.as_posix())}
+    return next((split for split in SPLITS if split in named), "")
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -90,9 +90,10 @@ def _use(experiment: Experiment) -> str:
         "brings them to the image's size."
     )
     numbers = [", ".join(f"{value:g}" for value in values) for values in (info.mean, info.std)]
+    resizing = _scored_size(settings.score_size)
     return f"""## Use
 
-Images are RGB, (value / 255 - mean) / std with mean {numbers[0]} and std {numbers[1]}.
+Images are RGB, (value / 255 - mean) / std with mean {numbers[0]} and std {numbers[1]}.{resizing}
 
 ```python
 {example}```
@@ -106,6 +107,19 @@ session = onnxruntime.InferenceSession({ONNX!r})
 ```
 
 Classes by id: {markdown_text(", ".join(info.class_names))}."""
+
+
+def _scored_size(score_size: str) -> str:
+    """How to resize images as they were scored, a line of its own; "" for native size."""
+    if score_size == "native":
+        return ""
+    short = score_size.removeprefix("short:")
+    size = f"{score_size} pixels (height x width)"
+    size = f"a short side of {short} pixels" if short != score_size else size
+    return (
+        f"\nAs for the scores below, resize images to {size} first (bilinear, antialiased), then "
+        "bring the logits back to the image's own size."
+    )
 
 
 def _training(experiment: Experiment) -> str:

@@ -47,6 +47,7 @@ from labkit.training.predict import (
     predict_with_zero_label,
     predicted_classes,
 )
+from labkit.training.preflight import check_class_names
 
 __all__ = [
     "Experiment",
@@ -173,10 +174,12 @@ def load_experiment(run: Run, **changes: Any) -> Experiment:
 
     Raises:
         RecordError: the weights are not those the manifest recorded.
+        DataError: the data set's classes are not those the run was trained on.
     """
     known = {"encoder_weights": "none"}  # the trained weights replace every other
     changed = replace(run, settings=run.settings.model_copy(update=known | changes))
     experiment = _assemble(changed, auxiliary_weight=0.0)
+    check_class_names(run, experiment.info)
     load_weights(experiment)
     return experiment
 

@@ -1,4 +1,4 @@
-"""Checks of a split's files before training, and the fingerprint by which data enter a run's id."""
+"""Checks of data against files and runs, and the fingerprint by which data enter a run's id."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 from labkit.datasets import DatasetInfo, Split, check_scored, dataset_info, open_split
 from labkit.datasets.pairing import shorten
 from labkit.errors import DataError, FileError
-from labkit.records import file_hash, read_json, runs_folder, write_json
+from labkit.records import Run, file_hash, read_json, runs_folder, write_json
 
 RULES = 2  # raised when `Split.check` changes: every file is then read again
 
@@ -21,8 +21,8 @@ def data_fingerprint(settings: Any, *, memory: MutableMapping | None = None) -> 
     """Hash of everything about the data that a run's result depends on.
 
     Covers class names, normalisation, and the training and validation frames used: names, sizes
-    and contents of their files; of a generated data set its first and last scene. Files are checked
-    on the way.
+    and contents of their files; of a generated data set its first and last scene; of a `folder` its
+    map from values to classes. Files are checked on the way.
 
     Args:
         settings: with dataset, data_root, train_size, score_split, val_size and runs.
@@ -44,6 +44,7 @@ def data_fingerprint(settings: Any, *, memory: MutableMapping | None = None) -> 
             )
         splits.append(memory[key])
     facts = [list(info.class_names), list(info.mean), list(info.std), *splits]
+    facts += [info.label_table.hex()] if info.label_table else []
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -88,6 +89,21 @@ def check_data_files(
     return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
 
 
+def check_class_names(run: Run, info: DatasetInfo) -> None:
+    """Refuse a data set whose classes are no longer those of a complete run's training.
+
+    Raises:
+        DataError: the names or their order differ; names both lists.
+    """
+    trained_on = tuple(next(iter(run.metrics()["readings"].values()))["iou"])
+    if trained_on != info.class_names:
+        raise DataError(
+            f"run {run.run_id}: its classes are {', '.join(trained_on)}; those of {info.name} are "
+            f"now {', '.join(info.class_names)}; expected the run's, in its order. Restore them, "
+            "choose the data folder it was trained on (data_root or LABKIT_DATA), or train again."
+        )
+
+
 def _check_frame(frames: Split, index: int, known: dict[str, list]) -> tuple[dict[str, list], str]:
     """Cache entries [size, mtime, ctime in ns, SHA-256] of a frame's files, and its fault or "".
 
@@ -128,7 +144,8 @@ def _key(file: Path) -> str:
 
 
 def _cache_header(info: DatasetInfo) -> dict[str, Any]:
-    return {"rules": RULES, "class_names": list(info.class_names)}
+    table = {"label_table": info.label_table.hex()} if info.label_table else {}
+    return {"rules": RULES, "class_names": list(info.class_names)} | table
 
 
 def _read_cache(path: Path | None, info: DatasetInfo) -> dict[str, list]:
