@@ -97,7 +97,7 @@ def _section(figures: Path, folder: Path) -> str:
     tables = [_table(folder, name, file, entry) for file, entry in entries.items()]
     pictures = [_figure(folder, name, file, entry) for file, entry in entries.items()]
     shown = _notes_once([part for part in (*tables, *pictures) if part])
-    parts = [f"## {name}", _findings(folder), *shown, _records(folder, name, entries)]
+    parts = [f"## {name}", _findings(folder), _records(folder, name, entries), *shown]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -160,9 +160,10 @@ def _is_committed(path: Path, name: str) -> bool:
 
 
 def _records(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> str:
-    """Where the runs behind the section are recorded, and files that are not in the repository."""
+    """The section's matrix file, where its runs are recorded, and files that are not committed."""
     versions = sorted({_version(entry) for entry in entries.values()} - {""})
-    lines = []
+    matrices = sorted({_matrix(entry) for entry in entries.values()} - {""})
+    lines = [f"Matrix: {', '.join(matrices)}."] if matrices else []
     if (folder / "records").is_dir():
         count = len(list((folder / "records").glob("*.json")))
         made = f"; files made by {', '.join(versions)}" if versions else ""
@@ -172,6 +173,11 @@ def _records(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> str
     if absent:
         lines.append(f"Pictures that are not in the repository: {', '.join(absent)}.")
     return " ".join(lines)
+
+
+def _matrix(entry: dict[str, Any]) -> str:
+    parameters = entry.get("parameters")
+    return markdown_text(str(parameters.get("matrix", ""))) if isinstance(parameters, dict) else ""
 
 
 def _version(entry: dict[str, Any]) -> str:
