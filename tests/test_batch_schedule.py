@@ -131,7 +131,8 @@ def test_a_configuration_survives_shells_and_yaml():
 
 
 def test_cores_are_shared_by_the_runs_side_by_side(fresh, monkeypatch):
-    monkeypatch.setattr(scheduler.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(scheduler.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(scheduler.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     matrix = look(fresh).matrix
     words = scheduler.snakemake_arguments(matrix, 4, True, "local")
     assert words[words.index("--cores") + 1] == "8"

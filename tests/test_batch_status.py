@@ -144,6 +144,26 @@ def test_two_files_of_one_name_have_their_own_receipts_and_see_overwritten_table
     assert look(complete_matrix).open_last() == [TABLES]
 
 
+def test_tables_hold_when_the_attribution_overwrites_its_own_figures(complete_matrix, tmp_path):
+    matrices.write(complete_matrix, runs=tmp_path / "runs", attribution=True)
+    figures = look(complete_matrix).matrix.figures_folder
+
+    def attribute(text):
+        write_text(figures / "label_share.csv", text)
+        given = {"parameters": {"teacher": ""}, "caption": "", "runs": []}
+        matrices.record_artifact(figures / "label_share.csv", **given)
+
+    attribute("earlier\n")
+    matrices.make_tables(complete_matrix)
+    attribute("later\n")
+    last = look(complete_matrix).last_jobs()["attribution"]
+    write_json(last.receipt, look(complete_matrix).last_receipt("attribution"))
+    assert look(complete_matrix).open_last() == []
+    assert list(read_json(last.receipt)["figures"]) == ["label_share.csv"]
+    (figures / "label_share.csv").unlink()
+    assert look(complete_matrix).open_last() == ["attribution"]
+
+
 def test_rows_hold_the_complete_runs_and_none_for_the_others(complete_matrix, tmp_path):
     matrices.write(complete_matrix, runs=tmp_path / "runs", seeds=[0, 5], tried=3)
     (run_folder(complete_matrix, "of plain s0") / "metrics.json").write_text("{}", encoding="utf-8")

@@ -60,6 +60,9 @@ def test_the_version_is_the_package_s():
         (("run", "results", "--set", "matrix=none.yaml"), "no such file"),
         (("evaluate", "nobody"), "run 'nobody': no such run"),
         (("predict", "nobody", "frame.png"), "frame.png"),
+        (("predict", "nobody", "a.png", "--set", "output=x"), "predict: no setting 'output'"),
+        (("predict", "nobody", "a.png", "--set", "label=x"), "predict: no setting 'label'"),
+        (("predict", "nobody", "a.png", "--set", "form=x"), "predict: no setting 'form'"),
         (("runs", "--sort", "size"), "expected one of id, miou"),
         (("runs", "--set", "seed=1"), "no setting 'seed'"),
         (("settings", "teacher", "--set", "dataset=nowhere"), "nowhere"),
@@ -105,6 +108,14 @@ def test_every_error_has_its_code_and_message(monkeypatch, error, code, words):
     assert done.exit_code == code
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_list_of_distillers_ends_well_when_nobody_reads_it():
+    command = f"{sys.executable} -m labkit distillers | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=project_root(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_failed_matrix_is_code_1(monkeypatch):

@@ -183,6 +183,15 @@ def test_students_of_assisted_teachers_stand_over_the_use_of_the_label(gains):
     assert texts(figure.legends[0].get_texts()) == ["1 of assisted"]
 
 
+def test_students_of_one_of_several_networks_find_their_gain(gains):
+    gains = pd.concat([gains.assign(student_network=name) for name in ("unet", "fpn")])
+    students = pd.DataFrame({"method": ["of assisted"], "student_network": ["fpn"]}).assign(
+        teacher_mean=70.0, teacher_reliance_mean=17.0, teacher_label_gain_mean=9.0
+    )
+    points = plots.label_use(students, gains)
+    assert points.gain.tolist() == [0.8]
+
+
 def test_names_hold_what_rows_of_a_method_differ_in_and_no_mathtext(gains):
     assert plots.row_names(gains)[:2] == ["of plain", "of assisted"]
     networks = ["unet", "pspnet", "unet", "unet"]

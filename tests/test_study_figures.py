@@ -9,10 +9,12 @@ import pytest
 
 from labkit.plots import study as plots
 from labkit.plots import study_lines, study_maps
+from labkit.records.artifacts import figures_manifest, record_artifact, write_csv, write_records
 from labkit.study import figures
-from labkit.study.build import study_tables
+from labkit.study.build import study_tables, write_tables
 from labkit.study.figures import DRAWINGS, one_of_each_kind, save_study_figure
-from labkit.study.rows import Row, Study
+from labkit.study.rows import Row, Study, complete_runs
+from labkit.study.scores import noise_diagrams, teachers_table
 from tests.fake_runs import scored
 
 DRAW = {
@@ -127,3 +129,35 @@ def test_one_run_of_each_kind_is_shown(study):
     names.append("student of assisted")
     assert list(runs) == names
     assert runs["student alone"].settings.train_size == 50
+
+
+def test_noise_diagrams_of_several_training_sizes_are_apart(study):
+    noises = [f"class_std={c}, pixel_std={p}" for c in (0.3, 1) for p in (0, 0.1)]
+    line = teachers_table(study).iloc[1:2]
+    table = pd.concat(
+        line.assign(noise=noise, train_size=size) for size in ("50", "100") for noise in noises
+    )
+    diagrams = noise_diagrams(table)
+    assert [kind.split(", ")[-1] for kind in diagrams] == [
+        "50 training images",
+        "100 training images",
+    ]
+    for cells in diagrams.values():
+        study_maps.noise_diagram_figure(cells)
+
+
+def test_files_that_a_matrix_no_longer_yields_are_removed(study, tmp_path):
+    folder, given = tmp_path / "figures", {"parameters": {"matrix": "a.yaml"}}
+    runs = complete_runs(study)
+    gone = scored(tmp_path / "runs", miou={"image": 61.0}, assisted=False, seed=9)
+    before = {"earlier.csv": [*runs, gone], "picture.csv": runs[:2]}  # of a run that left; of two
+    for name, of in before.items():
+        path = write_csv(folder / name, ["a"], [[1]])
+        record_artifact(path, caption="", runs=of, **given)
+    other = write_csv(folder / "other.csv", ["a"], [[1]])
+    record_artifact(other, caption="", runs=[gone], parameters={"matrix": "b.yaml"})
+    files = write_tables(study_tables(study, draws=20), folder, **given)
+    write_records(runs, folder)
+    made = {path.name for path in files} | {"picture.csv", "other.csv"}
+    assert figures_manifest(folder)["files"].keys() == made
+    assert {path.name for path in folder.glob("*.csv")} == {n for n in made if n.endswith(".csv")}

@@ -1,5 +1,7 @@
 """Rows, pairs and tables of a study, from run folders made by hand."""
 
+import json
+
 import pandas as pd
 import pytest
 
@@ -14,7 +16,13 @@ from labkit.study.gains import (
     teacher_gains_table,
 )
 from labkit.study.rows import Row, Study, student_pairs, teacher_pairs
-from labkit.study.scores import learning_curves, noise_diagrams, students_table, teachers_table
+from labkit.study.scores import (
+    evaluations,
+    learning_curves,
+    noise_diagrams,
+    students_table,
+    teachers_table,
+)
 from tests.fake_runs import PROTOCOL, scored
 from tests.small_study import DRAWS, labels, small_study
 
@@ -236,6 +244,14 @@ def test_learning_curves_are_means_over_seeds_with_their_range(study):
     assert alone.step.tolist() == [100, 1200]
     assert alone.miou.tolist() == [10, 62]
     assert (alone.low.iloc[1], alone.high.iloc[1]) == (60, 64)
+
+
+@pytest.mark.parametrize("miou", [None, 50.0, "image", {"image": "x"}, {"image": None}])
+def test_a_log_row_without_a_score_is_no_evaluation(study, miou):
+    run = study.students[0].runs[0]
+    with (run.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"step": 500, "miou": miou}) + "\n")
+    assert evaluations(run) == {100: 10, 1200: 60}
 
 
 def test_a_noise_diagram_needs_both_kinds_of_noise(study):

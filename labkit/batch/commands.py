@@ -97,7 +97,7 @@ def run_notebook(
         from labkit.batch.notebook_runs import execute_view, receipt_of_view
 
         executed = execute_view(name, VIEWS[name](**values), values, timeout, receipt)
-        facts = receipt_of_view(matrix or values["matrix"]) if receipt else {}
+        facts = receipt_of_view(name, matrix or values["matrix"]) if receipt else {}
     else:
         run = plan_run(name, values)
         executed = run.folder / f"{NOTEBOOKS[name]}.ipynb"

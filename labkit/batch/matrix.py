@@ -186,7 +186,7 @@ def _check_names(matrix: Matrix) -> Iterator[str]:
 def _check_settings(matrix: Matrix) -> Iterator[str]:
     """Settings that do not exist or that the matrix gives itself; values are checked by run."""
     roles = {
-        "teacher": set(TeacherSettings.model_fields) | {"assisted"},
+        "teacher": set(TeacherSettings.model_fields),
         "student": set(AssistedStudentSettings.model_fields) - {"distiller_options"},
     }
     both = roles["teacher"] | roles["student"]
@@ -196,12 +196,13 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
         given.append(
             ("settings", *((name, roles[role]) if dot and role in roles else (full, both)))
         )
-    noise = roles["teacher"] - set(TrainSettings.model_fields) - {"assisted"}
+    noise = roles["teacher"] - set(TrainSettings.model_fields)
     given += [("noise", name, noise) for name in matrix.noise]
     for size, values in matrix.train_sizes.items():
         given += [(f"train_sizes {size}", name, both) for name in values]
     for who, values in matrix.teachers.items():
-        given += [(f"teacher {echo(who)}", name, roles["teacher"]) for name in values]
+        known = roles["teacher"] | {"assisted"}
+        given += [(f"teacher {echo(who)}", name, known) for name in values]
     for who, values in matrix.methods.items():
         own = [name for name in values if name not in TAUGHT]
         given += [(f"method {echo(who)}", name, roles["student"]) for name in own]
@@ -211,6 +212,11 @@ def _check_settings(matrix: Matrix) -> Iterator[str]:
             yield (
                 f"{where}: {name} is not a setting here; the matrix gives it itself "
                 "(datasets, seeds, teachers, runs)."
+            )
+        elif name == "assisted" and name not in known:
+            yield (
+                f"{where}: assisted is not a setting here; expected it under teachers, "
+                "such as teachers: {plain: {assisted: false}}."
             )
         elif name not in known and not _is_distiller_option(name, known, known_distillers):
             yield f"{where}: no setting {echo(name)}; {nearest_name(name[:LONGEST_NAME], known)}"

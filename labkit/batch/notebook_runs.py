@@ -104,9 +104,10 @@ def _view_folders(name: str, settings: Any) -> tuple[Path, Path]:
     return folder, figures_folder(settings.figures, settings.runs, settings.dataset)
 
 
-def receipt_of_view(matrix: str) -> dict[str, Any]:
-    """The receipt of the last job of a matrix."""
-    return status.inspect(read_matrix(matrix)).last_receipt()
+def receipt_of_view(name: str, matrix: str) -> dict[str, Any]:
+    """The receipt of the job of a matrix that executes a notebook: results or attribution."""
+    what = status.ATTRIBUTION if name == "attribution" else status.TABLES
+    return status.inspect(read_matrix(matrix)).last_receipt(what)
 
 
 def _paths(name: str, executed: Path) -> tuple[Path, Path]:

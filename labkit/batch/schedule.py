@@ -2,18 +2,27 @@
 
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from labkit.batch.checks import check_figures
 from labkit.batch.jobs import Job
 from labkit.batch.matrix import MatrixFile, read_matrix
 from labkit.batch.plan import first_assisted
 from labkit.batch.receipts import last_lines
+from labkit.batch.run_lists import seconds_of
 from labkit.batch.scheduler import LOCAL, running_snakemake, snakemake_arguments, snakemake_dry_run
 from labkit.batch.signals import stoppable
-from labkit.batch.status import Inspection, describe_last, files_of, inspect, state_of
+from labkit.batch.status import (
+    Inspection,
+    describe_last,
+    files_of,
+    inspect,
+    notebook_title,
+    state_of,
+)
 from labkit.batch.view import View
-from labkit.batch.workflow import attribution_settings, teacher_id
+from labkit.batch.workflow import attribution_settings, tables_settings, teacher_id
 from labkit.errors import NotebookError
 from labkit.records.locks import lock
 from labkit.records.text import terminal_text
@@ -96,7 +105,8 @@ def status(file: str) -> Iterator[str]:
         state, files, run = states[job.key], files_of(matrix, job.key), inspection.done(job)
         text = files.reason
         if run:
-            text = f"{run.facts().get('seconds', 0):.0f} s"
+            seconds = seconds_of(run)
+            text = "" if seconds is None else f"{seconds:.0f} s"
         elif state == "running":
             text = view.logs.describe(job)
         elif state == "stopped":
@@ -144,12 +154,17 @@ def _warnings(inspection: Inspection) -> Iterator[str]:
 
 def _last_commands(inspection: Inspection, file: str, last: list[str]) -> Iterator[str]:
     if "tables and figures" in last:
-        yield f"labkit run results --set {shlex.quote(f'matrix={file}')}"
+        yield _run_command("results", tables_settings(inspection, file))
     if "attribution" in last:
-        pairs = attribution_settings(inspection).items()
-        yield " ".join(
-            ["labkit run attribution", *(f"--set {shlex.quote(f'{n}={v}')}" for n, v in pairs)]
-        )
+        yield _run_command("attribution", attribution_settings(inspection))
+    for job in inspection.plan.jobs:
+        if notebook_title(job) in last:
+            yield _run_command(job.role, job.settings(teacher_id(inspection, job)))
+
+
+def _run_command(notebook: str, settings: Mapping[str, Any]) -> str:
+    pairs = (f"--set {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+    return " ".join(["labkit run", notebook, *pairs])
 
 
 def _wait_for_orphans(inspection: Inspection) -> bool:
@@ -233,8 +248,8 @@ def _report(
     if to_do:
         print(f"{made} of {len(to_do)} runs made in {seconds / 60:.1f} minutes", flush=True)
     if runs_missing:
-        given = shlex.quote(f"matrix={matrix.path}")
-        print(f"tables with dashes for what is missing: labkit run results --set {given}")
+        command = _run_command("results", tables_settings(inspection, matrix.path))
+        print(f"tables with dashes for what is missing: {command}")
     elif not missing:
         print(f"tables and figures: {matrix.figures_folder}")
     return list(missing)

@@ -28,7 +28,7 @@ def snakemake_arguments(matrix: MatrixFile, jobs: int, keep_going: bool, profile
     arguments += ["--keep-going"] if keep_going else []
     threads = 8  # of a cluster's job, as many as its profile asks CPUs for
     if profile == LOCAL:
-        cores = os.cpu_count() or 1
+        cores = _usable_cores()
         side_by_side = jobs or (1 if choose_device("auto").type == "cuda" else min(2, cores))
         threads = max(1, cores // side_by_side)
         arguments += ["--cores", str(side_by_side * threads)]
@@ -36,6 +36,13 @@ def snakemake_arguments(matrix: MatrixFile, jobs: int, keep_going: bool, profile
         arguments += ["--jobs", str(jobs)]
     word = Workflow.to_config(matrix=str(matrix.path), folder=str(Path.cwd()), threads=threads)
     return [*arguments, "--config", f"labkit={word}"]
+
+
+def _usable_cores() -> int:
+    """Number of cores that this process may use, which a container or taskset can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _profile(name: str) -> Path:

@@ -22,6 +22,7 @@ from labkit.study.rows import Row, Study
 from labkit.training.checkpoint import drop_checkpoints
 from labkit.training.preflight import data_fingerprint
 
+NOTEBOOK_OF = "notebook of "  # begins the titles of the notebooks of runs
 TABLES, ATTRIBUTION, REPORT = (
     "tables",
     "attribution",
@@ -127,7 +128,7 @@ class Inspection:
         if matrix.attribution:
             keys["attribution"] = key_of_last(matrix, ATTRIBUTION)
         if matrix.report:
-            keys |= {f"notebook of {job.title}": f"{REPORT}-{job.key}" for job in jobs}
+            keys |= {notebook_title(job): f"{REPORT}-{job.key}" for job in jobs}
         return {title: files_of(matrix, key) for title, key in keys.items()}
 
     def last_is_done(self, title: str) -> bool:
@@ -148,17 +149,29 @@ class Inspection:
         """Titles of the jobs after the runs that are still to be done."""
         return [title for title in self.last_jobs() if not self.last_is_done(title)]
 
-    def last_receipt(self) -> dict[str, Any]:
-        """The receipt of tables or attribution: what they were made from, and their files."""
-        return {"made_from": self.made_from(), "figures": self._figures()}
+    def last_receipt(self, what: str = TABLES) -> dict[str, Any]:
+        """The receipt of tables or attribution: what they were made from, and their own files.
+
+        Both share a folder; the files of the attribution have a teacher among their parameters.
+        """
+        entries = self._figure_entries()
+        own = {
+            name: digest
+            for name, digest in self._figures().items()
+            if _has_teacher(entries[name]) == (what == ATTRIBUTION)
+        }
+        return {"made_from": self.made_from(), "figures": own}
+
+    def _figure_entries(self) -> dict[str, dict[str, Any]]:
+        """Entries of the figures' manifest; none where it is damaged."""
+        try:
+            return figures_manifest(self.matrix.figures_folder)["files"]
+        except LabkitError:
+            return {}
 
     def _figures(self) -> dict[str, str]:
         """Hash of every file of the figures that is there as their manifest lists it."""
-        folder = self.matrix.figures_folder
-        try:
-            entries = figures_manifest(folder)["files"]
-        except LabkitError:
-            return {}
+        folder, entries = self.matrix.figures_folder, self._figure_entries()
         listed = {name: str(entry.get("sha256", "")) for name, entry in entries.items()}
         return {name: digest for name, digest in listed.items() if _holds(folder / name, digest)}
 
@@ -226,10 +239,15 @@ class Inspection:
             return None
 
 
+def notebook_title(job: Job) -> str:
+    """Title of the job that executes the notebook of a run."""
+    return f"{NOTEBOOK_OF}{job.title}"
+
+
 def describe_last(titles: Iterable[str]) -> str:
     """Titles of jobs after the runs in a few words; the notebooks of runs are counted."""
     titles = list(titles)
-    notebooks = [title for title in titles if title.startswith("notebook of ")]
+    notebooks = [title for title in titles if title.startswith(NOTEBOOK_OF)]
     words = [title for title in titles if title not in notebooks]
     words += [f"{len(notebooks)} notebooks of runs"] if notebooks else []
     return ", ".join(words)
@@ -260,6 +278,11 @@ def state_of(files: JobFiles, is_done: Callable[[], bool]) -> str:
     if files.failure.is_file():
         return "failed"
     return "stopped" if files.log.is_file() else "waiting"
+
+
+def _has_teacher(entry: dict[str, Any]) -> bool:
+    parameters = entry.get("parameters")
+    return isinstance(parameters, dict) and "teacher" in parameters
 
 
 def _holds(path: Path, digest: str) -> bool:

@@ -81,9 +81,8 @@ class Workflow:
         return self._line(["run", job.role], self._settings(job, threads), key)
 
     def tables(self, threads: int) -> str:
-        return self._line(
-            ["run", "results"], {"matrix": self.matrix.path, "threads": threads}, self.tables_key
-        )
+        settings = tables_settings(self.inspection, self.matrix.path) | {"threads": threads}
+        return self._line(["run", "results"], settings, self.tables_key)
 
     def attribution(self, threads: int) -> str:
         settings = attribution_settings(self.inspection) | {"threads": threads}
@@ -109,6 +108,17 @@ def teacher_id(inspection: Inspection, job: Job) -> str:
     """Run id of a student's teacher, known before it is trained; "" where there is none."""
     teacher = inspection.run(job.teacher) if job.teacher else None
     return teacher.run_id if teacher else ""
+
+
+def tables_settings(inspection: Inspection, matrix: str | Path) -> dict[str, Any]:
+    """Settings of the results notebook: the matrix file, and the data folder of the runs.
+
+    Args:
+        matrix: path of the file, as it is to be given.
+    """
+    roots = (job.values.get("data_root") for job in inspection.plan.jobs)
+    root = next(filter(None, roots), "")
+    return {"matrix": matrix} | ({"data_root": root} if root else {})
 
 
 def attribution_settings(inspection: Inspection) -> dict[str, Any]:

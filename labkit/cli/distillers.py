@@ -12,9 +12,11 @@ distillers_app = typer.Typer(
 
 
 @distillers_app.callback()
-def list_distillers(context: typer.Context) -> None:
+def list_distillers(context: typer.Context, debug: Debug = False) -> None:
     """List the distillers; calibrate: measure weights of equal gradient."""
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        return
+    with errors_explained(debug):
         from labkit.batch.distillers import distiller_lines
 
         for line in distiller_lines():

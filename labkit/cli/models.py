@@ -11,6 +11,7 @@ from labkit.batch.exits import Debug, errors_explained
 from labkit.cli.options import Kind, Set, values_of
 from labkit.errors import DataError
 
+PREDICT_SETTINGS = ("runs", "data_root", "device", "threads")
 SUFFIXES = (".png", ".jpg", ".jpeg")
 PREDICTION = re.compile(rf"(.+?)-(?:{'|'.join(Kind)})(?:-ids|-overlay)?\.png")
 
@@ -65,7 +66,10 @@ def predict(
 ) -> None:
     """Write the prediction of a complete run for one image, many, or all images of a folder."""
     with errors_explained(debug):
+        from labkit.batch.run_lists import refuse_others
+
         values = values_of(set_)
+        refuse_others(values, PREDICT_SETTINGS, "labkit predict")
         paths = _pictures(images)
         if label and not label.is_file():
             raise DataError(f"{label}: no such file; expected a PNG of class ids.")

@@ -125,10 +125,10 @@ def label_use_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
 
 def label_use(students: pd.DataFrame, gains: pd.DataFrame) -> pd.DataFrame:
     """Students of assisted teachers: row, gain and the columns of `LABEL_USE`."""
-    first = first_baseline(gains)
-    gain = dict(zip(row_names(first), first.gain, strict=True))
-    points = students.assign(row=row_names(students))
-    points = points.assign(gain=points.row.map(gain))
+    labels = [name for name in (*LABELS, "method") if name != "train_frames"]
+    keys = [name for name in labels if name in students and name in gains]
+    first = first_baseline(gains)[[*keys, "gain"]].drop_duplicates(keys)
+    points = students.assign(row=row_names(students)).merge(first, how="left", on=keys)
     return points.dropna(subset=["gain", *LABEL_USE]).reset_index(drop=True)
 
 

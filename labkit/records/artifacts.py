@@ -153,7 +153,9 @@ def figures_manifest(folder: Path) -> dict[str, Any]:
 def write_records(runs: Sequence[Run], folder: Path) -> None:
     """Write records/<run id>.json beside the figures: manifest, settings and log of every run.
 
-    Records of runs that no figure names any more are removed, if labkit's manifest lists them.
+    To be called when all files of a matrix are made: other files of the matrix, made from a run
+    that it no longer has, are removed with their entries. So are records of runs that no figure
+    names any more, if labkit's manifest lists them.
 
     Raises:
         FileError: the folder cannot be written.
@@ -164,12 +166,36 @@ def write_records(runs: Sequence[Run], folder: Path) -> None:
         for run in runs:
             record = run.manifest() | {"config": run.config, "log": run.log_rows()}
             write_json(folder / "records" / f"{run.run_id}.json", record)
-        used = {name for entry in manifest["files"].values() for name in entry["runs"]}
+        files = _without_stale(folder, manifest["files"], {run.run_id for run in runs})
+        used = {name for entry in files.values() for name in entry["runs"]}
         kept = used | {run.run_id for run in runs}
         listed = {*manifest["records"], *(run.run_id for run in runs)}
         for name in listed - kept:
             (folder / "records" / f"{name}.json").unlink(missing_ok=True)
-        _write_manifest(folder, manifest | {"records": sorted(listed & kept)})
+        _write_manifest(folder, manifest | {"files": files, "records": sorted(listed & kept)})
+
+
+def _without_stale(folder: Path, files: dict[str, Any], runs: set[str]) -> dict[str, Any]:
+    """Entries without stale ones, whose files are removed: of the matrix that has these runs, and
+    made from another run, too.
+    """
+    matrices = {_matrix(entry) for entry in files.values() if set(entry["runs"]) == runs} - {""}
+    stale = [
+        name
+        for name, entry in files.items()
+        if _matrix(entry) in matrices and not set(entry["runs"]) <= runs
+    ]
+    for name in stale:
+        if not (folder / name).is_dir():
+            (folder / name).unlink(missing_ok=True)
+    return {name: entry for name, entry in files.items() if name not in stale}
+
+
+def _matrix(entry: dict[str, Any]) -> str:
+    """Name of the matrix file that an entry was made from; "" where there is none."""
+    parameters = entry.get("parameters")
+    matrix = parameters.get("matrix") if isinstance(parameters, dict) else ""
+    return matrix if isinstance(matrix, str) else ""
 
 
 def _without_folder(value: Any) -> Any:

@@ -188,11 +188,17 @@ def _version(entry: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write README.md of the folder given, or of the project's figures folder."""
+    """Write README.md of the folder given, or of the project's figures folder; the exit code."""
     figures = Path(arguments[0]) if arguments else project_root() / "figures"
-    if not figures.is_dir():
-        raise FileError(f"{figures}: no such folder; expected one with MANIFEST.json files below.")
-    print(write_readme(figures))
+    try:
+        if not figures.is_dir():
+            raise FileError(
+                f"{figures}: no such folder; expected one with MANIFEST.json files below."
+            )
+        print(write_readme(figures))
+    except FileError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     return 0
 
 

@@ -66,7 +66,8 @@ def noise_diagrams(teachers: pd.DataFrame) -> dict[str, pd.DataFrame]:
         if not all(name in noise for name in NOISE):
             continue
         others = [f"{name} {value}" for name, value in noise.items() if name not in NOISE]
-        kind = [line["dataset"], line["teacher_network"], line["method"], *others]
+        size = f"{line['train_size']} training images" if line.get("train_size") else ""
+        kind = [line["dataset"], line["teacher_network"], line["method"], size, *others]
         cell = {name: float(noise[name]) for name in NOISE}
         cell |= {"miou": line["last_mean"], "reliance": line["reliance_mean"]}
         rows.append({"kind": ", ".join(filter(None, kind))} | cell)
@@ -111,9 +112,14 @@ def labels_of(row: Row, names: Sequence[str]) -> dict[str, str]:
 def evaluations(run: Run) -> dict[int, float]:
     """mIoU by step, of the run's evaluations along training and at its end."""
     reading = main_reading(run)
-    rows = [row for row in run.log_rows() if reading in (row.get("miou") or {})]
+    rows = [row for row in run.log_rows() if isinstance(row.get("miou"), dict)]
+    rows = [row for row in rows if _is_number(row["miou"].get(reading))]
     by_step = {row["step"]: row["miou"][reading] for row in rows}
     return by_step | {run.metrics()["steps"]: last(run)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def last(run: Run) -> float:
