@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 MATRICES := labkit/batch/matrices
-FIGURES := scenes convergence confirmation confirmation_converged distillers ablations consistency noise threads precision networks
+FIGURES := scenes convergence confirmation distillers ablations consistency noise threads precision networks
 FIGURES += $(if $(LABKIT_DATA),camvid)
 
 .PHONY: demo figures test test-all test-gpu lab lint notebooks bench bench-gpu site screenshots clean lock
@@ -11,7 +11,7 @@ FIGURES += $(if $(LABKIT_DATA),camvid)
 demo: $(READY)  ## two teachers, four students, tables and maps on the embedded street scenes
 	$(BIN)/labkit matrix $(MATRICES)/demo.yaml
 
-figures: $(READY)  ## tables and figures of these matrices made anew, CamVid's if LABKIT_DATA is set; resumable, 9 hours on 2 CPU cores, CamVid 2 more
+figures: $(READY)  ## tables and figures of these matrices made anew, CamVid's if LABKIT_DATA is set; resumable, 8 hours on 2 CPU cores, CamVid 2 more
 	$(BIN)/labkit run noising --set figures=figures/streets/noising
 	$(BIN)/labkit run distillers --set figures=figures/streets/toy
 	@for name in $(FIGURES); do $(BIN)/labkit matrix $(MATRICES)/$$name.yaml --jobs 2 || exit 1; done
