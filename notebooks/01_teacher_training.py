@@ -16,7 +16,7 @@
 #
 # **What you will learn**: how a teacher is trained on an image *and* its noised label, and how to tell whether it uses the label.
 #
-# ![How far assisted teachers with their true label are above a plain teacher, and above themselves with a foreign and an empty label](../figures/streets/networks_seeds/teacher_gains.png)
+# ![How far assisted teachers with their true label are above a plain teacher, and above themselves with a foreign and an empty label](../figures/streets/confirmation/teacher_gains.png)
 #
 # Words as in the glossary of [00](00_label_noising.ipynb).
 

@@ -17,7 +17,7 @@
 # **What you will learn**: how a student that sees the image alone is taught by a frozen teacher that may see the noised label, and
 # what it gains over the same student without a teacher.
 #
-# ![Image, noised label and label; predictions of a teacher with its label and without, and of its student](../figures/streets/networks_seeds/hero.png)
+# ![Image, noised label and label; predictions of a teacher with its label and without, and of its student](../figures/streets/confirmation/hero.png)
 #
 # Words as in the glossary of [00](00_label_noising.ipynb).
 
@@ -105,9 +105,8 @@ figure = plots.curves_figure({f"student {run.kind}": run.log_rows()})
 # %% [markdown]
 # <details><summary><b>Predict first.</b> In which classes would a student gain most from a teacher that knows the regions?</summary>
 #
-# In thin classes. In `streets/confirmation_converged`, 3000 steps: pole +1.6 and person +3.7 by CWD; +3.8 and +4.1 by DIST with a student that
-# begins with the assisted teacher's weights. CWD gains inside regions (+1.2) and not near boundaries (-.3), the other in both (+1.6, +1.8).
-# After 1500 steps all of these were larger (`streets/confirmation`).
+# In thin classes. In `streets/confirmation`, 3000 steps: pole +1.6 and person +3.7 by CWD; +3.8 and +4.1 by DIST with a student that
+# begins with the assisted teacher's weights. The six other classes lose a little by CWD and nothing by the other.
 # </details>
 
 # %%

@@ -17,7 +17,7 @@
 # You will learn to read three tables: what the label does for a teacher, what each student reaches, and how much it **gains**
 # over the same student without a teacher, with an interval. Then where the gain lies, and what the networks predict.
 #
-# ![Gain of each student over its baseline, with intervals](../figures/streets/confirmation_converged/gains.png)
+# ![Gain of each student over its baseline, with intervals](../figures/streets/confirmation/gains.png)
 #
 # Everything comes from the complete runs of one matrix file (`labkit matrix FILE` makes them). A row without any run has dashes.
 #
