@@ -81,7 +81,7 @@ def test_a_deep_map_covers_an_image_whose_sides_are_no_multiple_of_its_stride(ne
     images, label, target = (part[..., :40, :52] for part in scene)
     options = asked((images, label, target))
     whole = joint_layercam(network, images, label, layers=["encoder.layer4"], **options)
-    assert whole.strides == {"encoder.layer4": (32, 32)}
+    assert whole.strides == {"encoder.layer4": 32}
     deep = whole.layers["encoder.layer4"]
     assert deep.shape == (2, 40, 52)
     middles = deep[:, 16, [16, 48]]  # centres of the two positions of a map of 2 x 2

@@ -192,7 +192,7 @@ def test_the_noise_sweep_marks_training_s_value():
 
 def test_layers_use_one_scale_and_name_the_stem(outline):
     layers = {"encoder.conv1": [torch.rand(32, 64)], "decoder.blocks.1": [0.1 * torch.rand(32, 64)]}
-    strides = {"encoder.conv1": (2, 2), "decoder.blocks.1": (4, 4)}
+    strides = {"encoder.conv1": 2, "decoder.blocks.1": 4}
     figure = plots.layers_figure([IMAGE], [outline], layers, strides, [torch.rand(32, 64)])
     panels = [axes for axes in figure.axes if axes.images and axes.get_title()]
     titles = [axes.get_title() for axes in panels]

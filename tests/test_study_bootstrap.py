@@ -85,7 +85,7 @@ def test_every_draw_agrees_with_a_slow_loop(random_pair):
 
 
 def test_identical_methods_have_no_gain(random_pair):
-    assert gain_of(random_pair[0], random_pair[0]) == (0, 0, 0, 1, 1, (0, 0, 0))
+    assert gain_of(random_pair[0], random_pair[0]) == (0, 0, 0, 1, 1, 0, 0, (0, 0, 0))
 
 
 def test_swapping_the_sides_changes_the_sign(random_pair):

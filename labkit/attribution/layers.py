@@ -37,7 +37,7 @@ class JointMaps(NamedTuple):
 
     layers: dict[str, Tensor]  # by name, (N, H, W), at least 0, unscaled: logits of the class score
     scaled: dict[str, Tensor]  # the same in 0-1, as they are combined
-    strides: dict[str, tuple[int, int]]  # by name, pixels down and across per position of its map
+    strides: dict[str, int]  # by name, input pixels across per position of the layer's own map
     combined: Tensor  # (N, H, W), 0-1
     score: Tensor  # (N,); NaN where the region is empty, and so are the maps
     present: Tensor  # (N,) bool, False flags those frames
@@ -95,18 +95,19 @@ def joint_layercam(
         )
     empty = value.detach().isnan()
     size = images.shape[2:]
-    coarse, strides = {}, {}
+    coarse, steps = {}, {}
     for name, output, gradient in zip(layers, outputs, gradients, strict=True):
         maps = layercam(output.detach(), gradient).relu()
         coarse[name] = without_padding(maps.masked_fill(empty[:, None, None], torch.nan), size)
-        strides[name] = tuple(padded(s) // n for s, n in zip(size, maps.shape[1:], strict=True))
-    fine = {name: _upsampled(one, strides[name], size) for name, one in coarse.items()}
+        steps[name] = tuple(padded(s) // n for s, n in zip(size, maps.shape[1:], strict=True))
+    fine = {name: _upsampled(one, steps[name], size) for name, one in coarse.items()}
     if combine == "max":
         scaled = {name: torch.tanh(GAMMA * one / _largest(one)) for name, one in fine.items()}
         combined = torch.stack(list(scaled.values())).amax(0)
     else:
-        scaled = {name: _upsampled(_unit(one), strides[name], size) for name, one in coarse.items()}
+        scaled = {name: _upsampled(_unit(one), steps[name], size) for name, one in coarse.items()}
         combined = _unit(torch.stack(list(scaled.values())).mean(0))
+    strides = {name: across for name, (_, across) in steps.items()}
     return JointMaps(fine, scaled, strides, combined, value.detach(), ~empty)
 
 
@@ -155,9 +156,9 @@ def piece_of(name: str) -> str:
     return ".".join(parts[: number + 1])
 
 
-def _upsampled(maps: Tensor, stride: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """(N, h, w) -> (N, H, W): bilinear to stride * (h, w), then cropped, as the logits are."""
-    covered = [one * step for one, step in zip(maps.shape[1:], stride, strict=True)]
+def _upsampled(maps: Tensor, steps: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """(N, h, w) -> (N, H, W): bilinear to steps * (h, w), then cropped, as the logits are."""
+    covered = [one * step for one, step in zip(maps.shape[1:], steps, strict=True)]
     fine = F.interpolate(maps[:, None], covered, mode="bilinear", align_corners=False)[:, 0]
     return fine[:, : size[0], : size[1]]
 

@@ -113,7 +113,7 @@ def layers_figure(
     images: Sequence[Tensor],
     outlines: Sequence[Tensor],
     layers: Mapping[str, Sequence[Tensor]],
-    strides: Mapping[str, tuple[int, int]],
+    strides: Mapping[str, int],
     combined: Sequence[Tensor],
 ) -> Figure:
     """Joint evidence at several layers and their combination, each 0-1 as it enters the maximum.
@@ -126,7 +126,7 @@ def layers_figure(
     """
     ratios = [ratio(image) for image in images]
     panels = Panels(ratios, 2 + len(layers), top=0.42, between=0.03, bottom=0.6)
-    titles = [f"{stage}\nstride {strides[name][1]}" for name, stage in stage_names(layers).items()]
+    titles = [f"{stage}\nstride {strides[name]}" for name, stage in stage_names(layers).items()]
     for row, axes in enumerate(panels.axes):
         show(axes[0], picture(images[row]), "frame" if row == 0 else "")
         maps = [*(maps[row] for maps in layers.values()), combined[row]]
