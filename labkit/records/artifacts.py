@@ -179,11 +179,13 @@ def _without_stale(folder: Path, files: dict[str, Any], runs: set[str]) -> dict[
     """Entries without stale ones, whose files are removed: of the matrix that has these runs, and
     made from another run, too.
     """
-    matrices = {_matrix(entry) for entry in files.values() if set(entry["runs"]) == runs} - {""}
+    matrices = {entry_matrix(entry) for entry in files.values() if set(entry["runs"]) == runs} - {
+        ""
+    }
     stale = [
         name
         for name, entry in files.items()
-        if _matrix(entry) in matrices and not set(entry["runs"]) <= runs
+        if entry_matrix(entry) in matrices and not set(entry["runs"]) <= runs
     ]
     for name in stale:
         if not (folder / name).is_dir():
@@ -191,7 +193,7 @@ def _without_stale(folder: Path, files: dict[str, Any], runs: set[str]) -> dict[
     return {name: entry for name, entry in files.items() if name not in stale}
 
 
-def _matrix(entry: dict[str, Any]) -> str:
+def entry_matrix(entry: dict[str, Any]) -> str:
     """Name of the matrix file that an entry was made from; "" where there is none."""
     parameters = entry.get("parameters")
     matrix = parameters.get("matrix") if isinstance(parameters, dict) else ""

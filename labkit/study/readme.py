@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.errors import FileError
+from labkit.records.artifacts import entry_matrix
 from labkit.records.files import read_json, write_text
 from labkit.records.text import markdown_text
 from labkit.settings.paths import project_root
@@ -162,7 +163,7 @@ def _is_committed(path: Path, name: str) -> bool:
 def _records(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> str:
     """The section's matrix file, where its runs are recorded, and files that are not committed."""
     versions = sorted({_version(entry) for entry in entries.values()} - {""})
-    matrices = sorted({_matrix(entry) for entry in entries.values()} - {""})
+    matrices = sorted({markdown_text(entry_matrix(entry)) for entry in entries.values()} - {""})
     lines = [f"Matrix: {', '.join(matrices)}."] if matrices else []
     if (folder / "records").is_dir():
         count = len(list((folder / "records").glob("*.json")))
@@ -173,11 +174,6 @@ def _records(folder: Path, name: str, entries: dict[str, dict[str, Any]]) -> str
     if absent:
         lines.append(f"Pictures that are not in the repository: {', '.join(absent)}.")
     return " ".join(lines)
-
-
-def _matrix(entry: dict[str, Any]) -> str:
-    parameters = entry.get("parameters")
-    return markdown_text(str(parameters.get("matrix", ""))) if isinstance(parameters, dict) else ""
 
 
 def _version(entry: dict[str, Any]) -> str:
