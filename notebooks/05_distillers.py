@@ -193,8 +193,7 @@ distiller_tables.cost_table().round(2)
 # ## What students gained
 #
 # mIoU over the same student without a teacher, from the tables of `labkit matrix labkit/batch/matrices/distillers.yaml`: each
-# distiller with its customary and its calibrated weight, taught by a plain and by an assisted teacher. With one seed, differences below about 2
-# points mean nothing.
+# distiller with its calibrated weight, taught by a plain and by an assisted teacher. With one seed, differences below about 2 points mean nothing.
 #
 # *Before you look: by which distillers should an assisted teacher teach better than a plain one?*
 

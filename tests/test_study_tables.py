@@ -114,7 +114,7 @@ def test_gains_are_over_the_same_seeds_and_regions_add_up(study):
     assert line.gain == pytest.approx(100 * (14 / 26 - 13 / 27))
     assert line.boundary_gain == pytest.approx(100 * (6 / 14 - 5 / 15))
     assert (line.interior_gain, line.interior_low, line.interior_high) == (0, 0, 0)
-    assert line.by_seed == "0: +5.7, 1: +5.7"
+    assert line.by_seed == "0: +5.70, 1: +5.70"
     assert line.ci_low == pytest.approx(line.gain)
     assert pd.isna(line.train_frames)  # all of a set of any size
     assert pd.isna(table.p_t[("of assisted", "of plain")])

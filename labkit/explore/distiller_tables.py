@@ -14,7 +14,6 @@ SIZES = ((16, 32), (32, 64), (64, 128))  # of the logits
 CLASSES, WIDTHS = 19, (16, 32, 64, 128)
 UNSEEN = 1e-5  # relative change of the value below which a change is not seen
 TEACHERS = ("plain", "assisted")
-WEIGHTS = {"customary": "", "calibrated": ", calibrated"}  # and how the matrix names them
 
 
 def facts_table() -> pd.DataFrame:
@@ -61,14 +60,14 @@ def cost_table(sizes: Sequence[tuple[int, int]] = SIZES) -> pd.DataFrame:
 
 
 def gains_table(folder: Path) -> pd.DataFrame:
-    """Gains over the student without a teacher, mIoU in percent, by weight and teacher.
+    """Gains over the student without a teacher, mIoU in percent, by teacher.
 
     Args:
         folder: of the tables of `matrices/distillers.yaml`.
 
     Returns:
-        A row per distiller that has a gain, columns "plain, customary" and so on; empty where there
-        are no tables.
+        A row per distiller that has a gain, columns "plain" and "assisted"; empty where there are
+        no tables.
     """
     path = folder / "gains.csv"
     if not path.is_file():
@@ -76,11 +75,7 @@ def gains_table(folder: Path) -> pd.DataFrame:
     gains = pd.read_csv(path)
     gains = gains[gains.over == "alone"].set_index("method").gain
     rows = {
-        name: {
-            f"{teacher}, {weight}": gains.get(f"{name} of {teacher}{suffix}", float("nan"))
-            for weight, suffix in WEIGHTS.items()
-            for teacher in TEACHERS
-        }
+        name: {teacher: gains.get(f"{name} of {teacher}", float("nan")) for teacher in TEACHERS}
         for name in available()
     }
     return pd.DataFrame.from_dict(rows, orient="index").dropna(how="all").rename_axis("distiller")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from labkit.plots.colours import AXIS, FAMILIES, MARKERS
-from labkit.plots.panels import SMALL, TITLE, WIDTH, Panels, ratio, show
+from labkit.plots.panels import SMALL, WIDTH, Panels, ratio, show
 from labkit.records.text import figure_text
 
 PUSH = "RdBu"  # colour map: red = the logit goes down, blue = up
@@ -50,31 +50,24 @@ def push_figure(pushes: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
 
 
 def teachers_figure(gains: pd.DataFrame) -> Figure:
-    """Gain of the student of a plain and of an assisted teacher, a row per distiller, a panel per
-    kind of weight; the line between them is what the assisted teacher adds.
+    """Gain of the student of a plain and of an assisted teacher, a row per distiller; the line
+    between them is what the assisted teacher adds.
 
     Args:
-        gains: mIoU in percent over the student without a teacher, index distiller, columns
-            "plain, customary", "assisted, customary" and so on; NaN = no run.
+        gains: mIoU in percent over the student without a teacher, index distiller, columns "plain"
+            and "assisted"; NaN = no run.
     """
-    weights = list(dict.fromkeys(column.partition(", ")[2] for column in gains.columns))
-    figure, panels = plt.subplots(
-        1, len(weights), sharex=True, sharey=True, squeeze=False, layout="constrained",
-        figsize=(WIDTH, 0.6 + 0.24 * len(gains)),
-    )  # fmt: skip
+    size = (WIDTH * 0.6, 0.8 + 0.24 * len(gains))
+    figure, axes = plt.subplots(figsize=size, layout="constrained")
     rows = np.arange(len(gains))
-    for axes, weight in zip(panels[0], weights, strict=True):
-        sides = {teacher: gains[f"{teacher}, {weight}"] for teacher in ("plain", "assisted")}
-        axes.axvline(0, **AXIS)
-        axes.hlines(rows, *sides.values(), color="0.7", lw=1.5)
-        for (teacher, values), marker in zip(sides.items(), MARKERS, strict=False):
-            colour = FAMILIES[teacher][0]
-            axes.plot(values, rows, marker, color=colour, ms=5, label=f"{teacher} teacher")
-        axes.set_title(f"{weight} weight", fontsize=TITLE)
-        axes.tick_params(labelsize=SMALL)
-    panels[0, 0].set_yticks(rows, [figure_text(name) for name in gains.index])
-    panels[0, 0].invert_yaxis()
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=SMALL)
-    figure.supxlabel("gain over the student without a teacher, points of mIoU", fontsize=SMALL)
+    axes.axvline(0, **AXIS)
+    axes.hlines(rows, gains["plain"], gains["assisted"], color="0.7", lw=1.5)
+    for teacher, marker in zip(("plain", "assisted"), MARKERS, strict=False):
+        colour = FAMILIES[teacher][0]
+        axes.plot(gains[teacher], rows, marker, color=colour, ms=5, label=f"{teacher} teacher")
+    axes.tick_params(labelsize=SMALL)
+    axes.set_yticks(rows, [figure_text(name) for name in gains.index])
+    axes.invert_yaxis()
+    figure.legend(loc="outside upper center", ncols=2, fontsize=SMALL)
+    axes.set_xlabel("gain over the student without a teacher, points of mIoU", fontsize=SMALL)
     return figure

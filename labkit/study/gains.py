@@ -230,7 +230,7 @@ def _line(pair: Pair, names: Sequence[str], resampler: Resampler) -> dict:
     line |= {"t_low": gain.t_low, "t_high": gain.t_high}
     line |= {"p_bootstrap": gain.p_bootstrap, "p_t": gain.p_t}
     by_seed = zip(seeds, gain.by_seed, strict=True)
-    line |= {"by_seed": ", ".join(f"{seed}: {value:+.1f}" for seed, value in by_seed)}
+    line |= {"by_seed": ", ".join(f"{seed}: {value:+.2f}" for seed, value in by_seed)}
     line |= {"train_frames": train_frames(pair.row.runs[seeds[0]])}
     for region in REGIONS[1:]:
         sides = resampler.sides(pair, region)
