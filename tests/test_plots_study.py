@@ -33,6 +33,8 @@ def gains():
     columns = ["method", "taught_by", "over", "n", "gain", "by_seed"]
     table = pd.DataFrame(lines, columns=columns).assign(**dict.fromkeys(LABELS, ""))
     table["reads"] = table["over_reads"] = "image"
+    table["t_low"], table["t_high"] = table.gain - 1.5, table.gain + 1.5
+    table.loc[table.n < 2, ["t_low", "t_high"]] = np.nan
     table["train_frames"], table["pixels"] = 400.0, 20.0
     for region in ("ci", "boundary", "interior"):
         table[f"{region}_low"], table[f"{region}_high"] = table.gain - 0.5, table.gain + 0.5
@@ -55,6 +57,10 @@ def test_a_forest_has_a_panel_per_baseline_and_a_row_per_student(gains):
     rings = [line.get_markerfacecolor() == "white" for line in dots]
     assert rings == [False, True]  # one seed: an open ring
     assert [dot.get_color() for dot in dots] == [FAMILIES[k][0] for k in ("plain", "assisted")]
+    bars = [bar.get_segments()[0] for bar in first.collections]
+    ends = [bar[:, 0].tolist() for bar in bars[:3]]
+    assert ends == [[-1.4, -0.4], [-2.4, 0.6], pytest.approx([0.3, 1.3])]  # the t-test's is wider
+    assert not len(bars[3])  # and needs two seeds
 
 
 def test_a_forest_of_teachers_names_what_the_other_side_reads(gains):
@@ -111,6 +117,9 @@ def test_gain_over_training_size_is_a_line_per_method(gains):
     figure.canvas.draw()
     assert texts(figure.axes[0].get_xticklabels()) == ["50", "100", "400"]
     assert texts(figure.legends[0].get_texts()) == ["of plain", "of assisted"]
+    plain, assisted = figure.axes[0].collections[1::2]  # of t-tests: none for one seed
+    assert [line[:, 1].tolist() for line in plain.get_segments()] == 3 * [[-2.4, 0.6]]
+    assert not any(map(len, assisted.get_segments()))
 
 
 def test_gain_over_area_is_a_line_per_method_with_the_areas_in_order(gains):

@@ -28,11 +28,12 @@ LABEL_USE = {
     "teacher_label_gain_mean": "teacher's label gain, points",
     "teacher_mean": "teacher's mIoU, percent",
 }
+INTERVALS = "thick: 95 % by bootstrap, thin: by t-test over seeds"
 READS = {"true_label": "true label", "foreign_label": "foreign label", "zero_label": "zero label"}
 
 
 def gains_figure(gains: pd.DataFrame) -> Figure:
-    """Forest plot: each row's gain with its 95 % interval and the gain of every seed, by baseline.
+    """Forest plot: each row's gain with its 95 % intervals and the gain of every seed, by baseline.
 
     Args:
         gains: of `study.gains_table` or `study.teacher_gains_table`, one line a row of the picture;
@@ -58,7 +59,7 @@ def gains_figure(gains: pd.DataFrame) -> Figure:
         axis.set(yticks=range(len(lines)), yticklabels=lines.row, ylim=(len(lines) - 0.4, -0.6))
         axis.set_title(f"over {figure_text(name)}", fontsize=TITLE, loc="left")
         axis.grid(alpha=0.3, axis="x")
-    axes[-1, 0].set_xlabel("gain, points of mIoU (bar: 95 % interval, strokes: seeds)")
+    axes[-1, 0].set_xlabel(f"gain, points of mIoU\n{INTERVALS}; strokes: seeds")
     return figure
 
 
@@ -198,6 +199,7 @@ def _draw_gain(axis: Axes, height: float, line: Any) -> None:
     colour = FAMILIES[family(kind)][0]
     by_seed = [float(part.partition(":")[2]) for part in line.by_seed.split(",")]
     axis.plot(by_seed, [height] * len(by_seed), "|", ms=12, color="0.55", zorder=1)
-    axis.hlines(height, line.ci_low, line.ci_high, color=colour, lw=2.5)
+    axis.hlines(height, line.ci_low, line.ci_high, color=colour, lw=3)
+    axis.hlines(height, line.t_low, line.t_high, color=colour, lw=1)
     axis.plot(line.gain, height, "o", ms=8, color=colour, mfc="white" if line.n == 1 else colour)
     axis.annotate(f"{round(line.gain, 1) + 0.0:+.1f}  (n {line.n})", (1.01, height), **margin)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from labkit.plots.colours import AXIS, row_styles
 from labkit.plots.panels import SMALL, TITLE, WIDTH
-from labkit.plots.study import baseline_name, first_baseline, row_names, teacher_family
+from labkit.plots.study import INTERVALS, baseline_name, first_baseline, row_names, teacher_family
 
 UNMARKED = {"marker": ""}
 MOST_IN_LEGEND = 6  # lines whose names fit inside a panel
@@ -51,7 +51,7 @@ def learning_curves_figure(curves: pd.DataFrame) -> Figure:
 
 
 def size_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain over the first baseline by the number of training frames, with 95 % intervals.
+    """Gain over the first baseline by the number of training frames, with both 95 % intervals.
 
     Args:
         gains: of `study.gains_table` with train_frames; lines without a gain are left out.
@@ -62,13 +62,14 @@ def size_gains_figure(gains: pd.DataFrame) -> Figure:
     for name, group, style, shift in _side_by_side(lines):
         group = group.sort_values("train_frames")
         x = group.train_frames * (1 + 0.03 * shift)  # on a log axis
-        axis.errorbar(x, group.gain, _reach(group), label=name, ms=7, **style)
+        axis.errorbar(x, group.gain, _reach(group), label=name, ms=7, elinewidth=3, **style)
+        axis.vlines(x, group.t_low, group.t_high, color=style["color"], lw=1)
     sizes = sorted(lines.train_frames.unique())
     axis.set_xscale("log")
     axis.set_xticks(sizes, [f"{size:g}" for size in sizes])
     axis.minorticks_off()
     axis.axhline(0, **AXIS)
-    axis.set(xlabel="training frames", ylabel="gain, points of mIoU (bar: 95 % interval)")
+    axis.set(xlabel=f"training frames\n({INTERVALS})", ylabel="gain, points of mIoU")
     axis.grid(alpha=0.3)
     _legend_below(figure, axis)
     return figure
