@@ -17,7 +17,7 @@
 # You will learn to split the evidence for a class exactly into a part that entered through the image and one that entered through the
 # label, to check the split with two other methods, and to see where such maps mislead.
 #
-# ![Evidence for a class through the image and through the label, in one scale](../figures/streets/assistance/contribution_car.png)
+# ![Evidence for a class through the image and through the label, in one scale](../figures/streets/convergence/contribution_car.png)
 #
 # | word | meaning |
 # |---|---|
