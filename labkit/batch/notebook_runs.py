@@ -88,7 +88,8 @@ def execute_view(
     manifest = figures / MANIFEST
     if not (manifest.is_file() and manifest.stat().st_mtime >= began - 1):
         raise NotebookError(
-            f"{executed.stem}: ended without writing to {manifest}. Evidence: {executed}."
+            f"{executed.stem}: ended without writing to {manifest}; the executed notebook says "
+            f"why: {executed}."
         )
     print(f"tables and figures: {figures}", flush=True)
     return executed
