@@ -15,7 +15,7 @@
 # # 03 · Results: does a teacher help, by how much, and is it more than chance?
 #
 # You will learn to read three tables: what the label does for a teacher, what each student reaches, and how much it **gains**
-# over the same student without a teacher, with an interval. Then where the gain lies, and what the networks predict.
+# over the same student without a teacher, with two intervals. Then where the gain lies, and what the networks predict.
 #
 # ![Gain of each student over its baseline, with intervals](../figures/streets/confirmation/gains.png)
 #
@@ -124,8 +124,8 @@ save_study_figure(tables, "learning_curves", folder, plots.learning_curves_figur
 # ## Gains
 # *Before you look: how many points must a student gain before you believe it, with one seed? With three?*
 #
-# Seeds and frames are resampled together, and both methods meet the same ones. An interval that holds 0 does not show a gain. With three
-# seeds it is too narrow, so read every seed's own gain and the t-test too.
+# The bootstrap (thick bar) resamples seeds and frames together, the same ones for both methods. With three seeds or fewer its interval is too
+# narrow, so read the t-test's (thin bar) and every seed's own gain, too. An interval that holds 0 does not show a gain.
 
 # %%
 Markdown(tables.markdown("gains"))
@@ -150,7 +150,7 @@ save_study_figure(tables, "size_gains", folder, plots.size_gains_figure, **recor
 
 # %% [markdown]
 # ## Where the gain lies
-# By class: one class may carry the mean. Bold numbers have an interval that leaves out 0.
+# By class: one class may carry the mean. The bootstrap's interval of bold numbers leaves out 0.
 
 # %%
 save_study_figure(tables, "class_gains", folder, plots.class_gains_figure, **record)

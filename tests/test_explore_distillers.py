@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from labkit import plots
+from labkit.batch.matrix import read_matrix
 from labkit.distillers import available
 from labkit.explore import distiller_field, distiller_map, distiller_tables
 from labkit.explore.distiller_map import DistillerState, gradient_field, toy_changes
 from labkit.settings import DistillersSettings
 
-LABELS = ["plain teacher", "assisted teacher"]
 EACH = pytest.mark.parametrize("name", available())
 
 
@@ -129,12 +129,24 @@ def test_gains_come_from_the_matrix_s_table(tmp_path):
     assert pd.isna(table.loc["dist", "plain"])
 
 
+def test_the_matrix_has_both_students_of_every_distiller_by_the_names_that_the_table_reads():
+    methods = read_matrix("labkit/batch/matrices/distillers.yaml").methods
+    taught = {
+        f"{name} of {teacher}": {"teacher": teacher, "distillation": f"{name}:calibrated"}
+        for name in available()
+        for teacher in distiller_tables.TEACHERS
+    }
+    assert methods == {"alone": {}} | taught
+
+
 def test_the_figure_of_gains_leaves_out_runs_that_are_not_there():
     gains = pd.DataFrame({"plain": [0.5, float("nan")], "assisted": [1.0, 2.0]}, ["kd", "dist"])
     figure = plots.teachers_figure(gains)
-    lines = [line for line in figure.axes[0].lines if line.get_label() in LABELS]
-    drawn = [np.array(line.get_xdata()) for line in lines]
-    np.testing.assert_array_equal(drawn, [[0.5, np.nan], [1, 2]])
+    figure.canvas.draw()
+    drawn = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
+    np.testing.assert_array_equal(drawn["plain teacher"], [0.5, np.nan])
+    np.testing.assert_array_equal(drawn["assisted teacher"], [1, 2])
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["kd", "dist"]
     plt.close(figure)
 
 

@@ -59,8 +59,9 @@ def test_a_forest_has_a_panel_per_baseline_and_a_row_per_student(gains):
     assert [dot.get_color() for dot in dots] == [FAMILIES[k][0] for k in ("plain", "assisted")]
     bars = [bar.get_segments()[0] for bar in first.collections]
     ends = [bar[:, 0].tolist() for bar in bars[:3]]
-    assert ends == [[-1.4, -0.4], [-2.4, 0.6], pytest.approx([0.3, 1.3])]  # the t-test's is wider
-    assert not len(bars[3])  # and needs two seeds
+    assert ends == [[-1.4, -0.4], [-2.4, 0.6], pytest.approx([0.3, 1.3])]  # bootstrap, then t-test
+    assert not len(bars[3])  # of one seed
+    assert [bar.get_linewidth()[0] for bar in first.collections] == [3, 1, 3, 1]
 
 
 def test_a_forest_of_teachers_names_what_the_other_side_reads(gains):
@@ -117,7 +118,9 @@ def test_gain_over_training_size_is_a_line_per_method(gains):
     figure.canvas.draw()
     assert texts(figure.axes[0].get_xticklabels()) == ["50", "100", "400"]
     assert texts(figure.legends[0].get_texts()) == ["of plain", "of assisted"]
-    plain, assisted = figure.axes[0].collections[1::2]  # of t-tests: none for one seed
+    bars = figure.axes[0].collections  # of each method: bootstrap, then t-test
+    assert [bar.get_linewidth()[0] for bar in bars] == [3, 1, 3, 1]
+    plain, assisted = bars[1::2]  # the latter of one seed
     assert [line[:, 1].tolist() for line in plain.get_segments()] == 3 * [[-2.4, 0.6]]
     assert not any(map(len, assisted.get_segments()))
 
@@ -131,7 +134,7 @@ def test_gain_over_area_is_a_line_per_method_with_the_areas_in_order(gains):
     axis = figure.axes[0]
     assert texts(axis.get_xticklabels()) == [f"{area}\n(20 %)" for area in areas]
     assert texts(figure.legends[0].get_texts()) == ["of plain", "of assisted"]
-    assert axis.get_ylabel() == "gain over alone, points of IoU"
+    assert axis.get_ylabel() == "gain over alone, points of IoU\n(bar: 95 %, bootstrap)"
 
 
 def test_learning_curves_have_a_panel_per_role(gains):

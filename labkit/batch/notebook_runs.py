@@ -88,8 +88,8 @@ def execute_view(
     manifest = figures / MANIFEST
     if not (manifest.is_file() and manifest.stat().st_mtime >= began - 1):
         raise NotebookError(
-            f"{executed.stem}: ended without writing to {manifest}; the executed notebook says "
-            f"why: {executed}."
+            f"{executed.stem}: ended without writing to {manifest}; the output of its cells may "
+            f"give the reason. Evidence: {executed}."
         )
     print(f"tables and figures: {figures}", flush=True)
     return executed

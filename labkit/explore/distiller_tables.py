@@ -60,7 +60,7 @@ def cost_table(sizes: Sequence[tuple[int, int]] = SIZES) -> pd.DataFrame:
 
 
 def gains_table(folder: Path) -> pd.DataFrame:
-    """Gains over the student without a teacher, mIoU in percent, by teacher.
+    """Gains over the student without a teacher, mIoU in percent, with calibrated weights.
 
     Args:
         folder: of the tables of `matrices/distillers.yaml`.

@@ -51,7 +51,7 @@ def push_figure(pushes: Mapping[str, Tensor], names: Sequence[str]) -> Figure:
 
 def teachers_figure(gains: pd.DataFrame) -> Figure:
     """Gain of the student of a plain and of an assisted teacher, a row per distiller; the line
-    between them is what the assisted teacher adds.
+    between them is their difference.
 
     Args:
         gains: mIoU in percent over the student without a teacher, index distiller, columns "plain"

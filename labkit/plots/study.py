@@ -28,16 +28,17 @@ LABEL_USE = {
     "teacher_label_gain_mean": "teacher's label gain, points",
     "teacher_mean": "teacher's mIoU, percent",
 }
-INTERVALS = "thick: 95 % by bootstrap, thin: by t-test over seeds"
+INTERVALS = "95 % intervals: thick by bootstrap, thin with ends by t-test over seeds"
 READS = {"true_label": "true label", "foreign_label": "foreign label", "zero_label": "zero label"}
 
 
 def gains_figure(gains: pd.DataFrame) -> Figure:
-    """Forest plot: each row's gain with its 95 % intervals and the gain of every seed, by baseline.
+    """Forest plot: each row's gain with both 95 % intervals, and each seed's gain.
 
     Args:
         gains: of `study.gains_table` or `study.teacher_gains_table`, one line a row of the picture;
-            those without a complete run are left out. An open ring is one seed.
+            those without a complete run are left out. An open ring is one seed, which has no
+            interval by t-test. A panel per baseline.
     """
     gains = with_values(gains, "gain")
     over = [_with_reading(*pair) for pair in zip(gains.over, gains.over_reads, strict=True)]
@@ -91,7 +92,7 @@ def region_gains_figure(gains: pd.DataFrame) -> Figure:
         axis.plot([], [], marker, color="0.3", mfc=filling, label=label)
     axis.axvline(0, **AXIS)
     axis.set(yticks=heights, yticklabels=names, ylim=(len(lines) - 0.4, -0.6))
-    axis.set_xlabel(f"gain over {baseline_name(lines)}, points of mIoU")
+    axis.set_xlabel(f"gain over {baseline_name(lines)}, points of mIoU (bar: 95 %, bootstrap)")
     axis.grid(alpha=0.3, axis="x")
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     return figure
@@ -201,5 +202,6 @@ def _draw_gain(axis: Axes, height: float, line: Any) -> None:
     axis.plot(by_seed, [height] * len(by_seed), "|", ms=12, color="0.55", zorder=1)
     axis.hlines(height, line.ci_low, line.ci_high, color=colour, lw=3)
     axis.hlines(height, line.t_low, line.t_high, color=colour, lw=1)
+    axis.plot([line.t_low, line.t_high], [height] * 2, "|", ms=9, color=colour)
     axis.plot(line.gain, height, "o", ms=8, color=colour, mfc="white" if line.n == 1 else colour)
     axis.annotate(f"{round(line.gain, 1) + 0.0:+.1f}  (n {line.n})", (1.01, height), **margin)

@@ -82,7 +82,7 @@ def overview_figure(students: pd.DataFrame, gains: pd.DataFrame) -> Figure:
 
 
 def class_gains_figure(gains: pd.DataFrame) -> Figure:
-    """Gain in IoU of every class by row of the study; bold: the interval leaves out 0.
+    """Gain in IoU of every class by row of the study; bold: the bootstrap's leaves out 0.
 
     A column per row of the study, or per class where the study has more than 12 rows.
 

@@ -92,7 +92,9 @@ def _forest(name: str) -> Callable[[StudyTables], list[Drawing]]:
         table = getattr(tables, name)
         if table.empty or table.n.max() == 0 or len(table) > MOST_GAINS:
             return []
-        alt = f"{len(table)} paired gains in mIoU with 95 percent intervals and every seed's gain."
+        alt = (
+            f"{len(table)} paired gains in mIoU with two 95 percent intervals and each seed's gain."
+        )
         return [Drawing((table,), tables.caption(name), alt)]
 
     return drawings
@@ -101,9 +103,7 @@ def _forest(name: str) -> Callable[[StudyTables], list[Drawing]]:
 def _regions(tables: StudyTables) -> list[Drawing]:
     if _over_first(tables.gains).boundary_gain.notna().sum() == 0:
         return []
-    alt = (
-        "Gain near class boundaries and inside regions, with 95 percent intervals, a row a method."
-    )
+    alt = "Gain near class boundaries and inside regions, with bootstrap intervals, a row a method."
     return [Drawing((tables.gains,), tables.caption("gains"), alt)]
 
 
@@ -111,7 +111,7 @@ def _sizes(tables: StudyTables) -> list[Drawing]:
     table = tables.gains
     if _over_first(table).dropna(subset="gain").train_frames.nunique() < 2:
         return []
-    alt = "Gain in mIoU over the number of training frames, with 95 percent intervals."
+    alt = "Gain in mIoU over the number of training frames, with two 95 percent intervals."
     return [Drawing((table,), tables.caption("gains"), alt)]
 
 
@@ -172,8 +172,8 @@ def _classes(tables: StudyTables) -> list[Drawing]:
 
 def _class_drawing(tables: StudyTables, dataset: str, lines: pd.DataFrame) -> Drawing:
     caption = (
-        f"{tables.caption('class_gains')} Bold: the interval leaves out 0. In brackets: percent "
-        "of the labelled pixels."
+        f"{tables.caption('class_gains')} Bold: the bootstrap's interval leaves out 0. In "
+        "brackets: percent of the labelled pixels."
     )
     alt = f"Heat map of the gain in IoU of every class of {dataset}, a column a method."
     return Drawing((lines,), caption, alt, suffix=f"_{dataset}")
@@ -185,7 +185,7 @@ def _areas(tables: StudyTables) -> list[Drawing]:
         "percent of all labelled pixels that lie in classes of this area. Predictions of a class "
         "in frames whose label does not hold it are left out."
     )
-    alt = "Gain in IoU over the area of a class in its frame, with 95 percent intervals."
+    alt = "Gain in IoU over the area of a class in its frame, with bootstrap intervals."
     return [
         Drawing((lines,), f"{of_size}{caption}", alt, f"_{dataset}{suffix}")
         for dataset, table in tables.area_gains.groupby("dataset", sort=False)

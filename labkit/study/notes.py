@@ -91,7 +91,8 @@ def _margins(table: pd.DataFrame) -> list[str]:
         if line["reads"] != line["over_reads"]:
             first = f"{first}, {line['reads'].replace('_', ' ')}"
             second = f"{second}, {line['over_reads'].replace('_', ' ')}"
-        interval = f"{line['ci_low']:+.1f} to {line['ci_high']:+.1f}"
+        name, key = ("t-test", "t") if line["n"] > 1 else ("bootstrap", "ci")
+        interval = f"{name} {line[f'{key}_low']:+.1f} to {line[f'{key}_high']:+.1f}"
         lines.append(
             f"* {markdown_text(first)} over {markdown_text(second)}: **{line['gain']:+.1f}** mIoU "
             f"({interval}; {line['n']} {'seed' if line['n'] == 1 else 'seeds'})"
