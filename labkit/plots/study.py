@@ -60,7 +60,9 @@ def gains_figure(gains: pd.DataFrame) -> Figure:
         axis.set(yticks=range(len(lines)), yticklabels=lines.row, ylim=(len(lines) - 0.4, -0.6))
         axis.set_title(f"over {figure_text(name)}", fontsize=TITLE, loc="left")
         axis.grid(alpha=0.3, axis="x")
-    axes[-1, 0].set_xlabel(f"gain, points of mIoU\n{INTERVALS}; strokes: seeds")
+    axes[-1, 0].set_xlabel("gain, points of mIoU")
+    # below the whole figure, because long names leave narrow panels
+    figure.supxlabel(f"{INTERVALS}; strokes: seeds", fontsize=TITLE)
     return figure
 
 
